@@ -1,0 +1,1 @@
+//! The federation's coordinator: enrolment, rounds, intake, aggregation, releases.

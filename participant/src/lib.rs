@@ -1,0 +1,1 @@
+//! One site of the federation: collect, lake, features, training, serving, response.

@@ -1,0 +1,1 @@
+//! Cedar policies, schema and evaluation behind Ringfence's own types.

@@ -1,0 +1,1 @@
+//! What may run and how: decisions, containment ledger, playbooks, actuators, bundles.

@@ -1,0 +1,1 @@
+//! The transparency log: an RFC 6962 Merkle log with signed checkpoints.

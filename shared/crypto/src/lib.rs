@@ -1,0 +1,1 @@
+//! Sign, verify, digest, seal, tokenise, and the federation's certificates.

@@ -1,0 +1,1 @@
+//! Architectures, the DP training step, inference and attribution.

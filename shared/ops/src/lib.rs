@@ -1,0 +1,1 @@
+//! What the binaries need: config layers, tracing, metrics, health, problem+json, shutdown.

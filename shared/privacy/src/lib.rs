@@ -1,0 +1,1 @@
+//! Exact noise, privacy accountants and the privacy ledger's arithmetic.

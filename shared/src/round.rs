@@ -1,0 +1,343 @@
+//! One round as a pure state machine: `Announced → Collecting → Collected → Aggregated → Evaluated → Committed`, or
+//! `Aborted` from any of the first five. One file per phase.
+//!
+//! The machine is driven by events and persisted as events; a restarted coordinator replays them and goes on. It never
+//! looks at a clock: [`RoundState::due`] says which event the passing of time calls for.
+
+mod aggregated;
+mod announced;
+mod collected;
+mod collecting;
+mod evaluated;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+pub use aggregated::Aggregated;
+pub use announced::Announced;
+pub use collected::Collected;
+pub use collecting::Collecting;
+pub use evaluated::{Evaluated, Tally};
+
+use crate::task::Deadlines;
+use crate::update::Evaluation;
+use crate::{Digest, Explain, ParticipantId, RoundId, Timestamp};
+
+/// What is fixed when a round is announced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundPlan {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Digest of the signed task.
+    pub task_digest: Digest,
+    /// Digest of the parameters that training starts from.
+    pub checkpoint: Digest,
+    /// Who may join.
+    pub cohort: BTreeSet<ParticipantId>,
+    /// How many updates are needed.
+    pub quorum: u32,
+    /// How long each phase waits.
+    pub deadlines: Deadlines,
+    /// When the round was announced.
+    pub announced_at: Timestamp,
+}
+
+/// Where a round stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum RoundState {
+    /// Participants may join.
+    Announced(Announced),
+    /// Those who joined may deliver their updates.
+    Collecting(Collecting),
+    /// The set of updates is closed; the aggregate is not yet computed.
+    Collected(Collected),
+    /// The candidate is known; participants evaluate it.
+    Aggregated(Aggregated),
+    /// The evaluations are closed; the record is not yet signed.
+    Evaluated(Evaluated),
+    /// The record is signed. Nothing changes any more.
+    Committed(Committed),
+    /// The round ended without a result. Nothing changes any more.
+    Aborted(Aborted),
+}
+
+/// A round that ended with a signed record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// What was announced.
+    pub plan: RoundPlan,
+    /// Digest of the candidate's parameters.
+    pub candidate: Digest,
+    /// Digest of the signed record.
+    pub record: Digest,
+    /// When it was committed.
+    pub at: Timestamp,
+}
+
+/// A round that ended without a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aborted {
+    /// What was announced.
+    pub plan: RoundPlan,
+    /// Why it ended.
+    pub reason: AbortReason,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// Why a round ended without a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AbortReason {
+    /// Too few joined, or too few of those who joined delivered, before the deadline.
+    NoQuorum {
+        /// How many came.
+        present: u32,
+        /// How many were needed.
+        needed: u32,
+    },
+    /// The aggregate could not be computed.
+    AggregateFailed {
+        /// What the rule said.
+        reason: String,
+    },
+    /// The operator ended it.
+    Operator,
+}
+
+/// What can happen to a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RoundEvent {
+    /// A participant joined.
+    Joined {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more joins.
+    JoinClosed {
+        /// When.
+        at: Timestamp,
+    },
+    /// An update is durable.
+    UpdateAccepted {
+        /// Whose.
+        participant_id: ParticipantId,
+        /// Digest of its parameters.
+        payload: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more updates.
+    CollectionClosed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The candidate was computed from exactly the accepted updates.
+    Aggregated {
+        /// Digest of the candidate's parameters.
+        candidate: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// A participant evaluated the candidate.
+    EvaluationAccepted {
+        /// Its signed, noised counts.
+        evaluation: Evaluation,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more evaluations.
+    EvaluationClosed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The round's record is signed and durable.
+    Committed {
+        /// Digest of the signed record.
+        record: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// The round ends without a result.
+    Aborted {
+        /// Why.
+        reason: AbortReason,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why an event does not fit the state. The state is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTransition {
+    /// The phase does not take this event.
+    #[error("the round is {phase}; it takes no `{event}`")]
+    WrongPhase {
+        /// Where the round stands.
+        phase: &'static str,
+        /// What was offered.
+        event: &'static str,
+    },
+    /// The participant is not in the cohort, or did not join.
+    #[error("`{0}` does not take part in this round")]
+    NotTakingPart(ParticipantId),
+    /// The participant already delivered something else in this round.
+    #[error("`{participant_id}` already delivered {first} in this round, and now {second}")]
+    Equivocation {
+        /// Who.
+        participant_id: ParticipantId,
+        /// Digest of what was accepted first.
+        first: Digest,
+        /// Digest of what came later.
+        second: Digest,
+    },
+    /// The evaluation is about other parameters than this round's candidate.
+    #[error("the evaluation is of {found}, not of this round's candidate {expected}")]
+    OtherCandidate {
+        /// This round's candidate.
+        expected: Digest,
+        /// What was evaluated.
+        found: Digest,
+    },
+}
+
+impl Explain for IllegalTransition {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::WrongPhase { .. } => "round-wrong-phase",
+            Self::NotTakingPart(_) => "round-not-taking-part",
+            Self::Equivocation { .. } => "round-equivocation",
+            Self::OtherCandidate { .. } => "round-other-candidate",
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::WrongPhase { .. } => "ask for the round's present phase and go on from there",
+            Self::NotTakingPart(_) => "join while the round is announced, and be in the task's cohort",
+            Self::Equivocation { .. } => "send the update that was acknowledged, or wait for the next round",
+            Self::OtherCandidate { .. } => "fetch this round's candidate and evaluate that",
+        }
+    }
+}
+
+impl RoundState {
+    /// A round that was just announced.
+    pub fn announce(plan: RoundPlan) -> Self {
+        Self::Announced(Announced { plan, joined: BTreeSet::new() })
+    }
+
+    /// What was announced.
+    pub fn plan(&self) -> &RoundPlan {
+        match self {
+            Self::Announced(state) => &state.plan,
+            Self::Collecting(state) => &state.plan,
+            Self::Collected(state) => &state.plan,
+            Self::Aggregated(state) => &state.plan,
+            Self::Evaluated(state) => &state.plan,
+            Self::Committed(state) => &state.plan,
+            Self::Aborted(state) => &state.plan,
+        }
+    }
+
+    /// The phase's name, as in APIs and logs.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            Self::Announced(_) => "announced",
+            Self::Collecting(_) => "collecting",
+            Self::Collected(_) => "collected",
+            Self::Aggregated(_) => "aggregated",
+            Self::Evaluated(_) => "evaluated",
+            Self::Committed(_) => "committed",
+            Self::Aborted(_) => "aborted",
+        }
+    }
+
+    /// Whether nothing changes any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Committed(_) | Self::Aborted(_))
+    }
+
+    /// When the present phase ends whoever is missing; `None` where the phase waits for nobody.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Announced(state) => Some(state.deadline()),
+            Self::Collecting(state) => Some(state.deadline()),
+            Self::Aggregated(state) => Some(state.deadline()),
+            Self::Collected(_) | Self::Evaluated(_) | Self::Committed(_) | Self::Aborted(_) => None,
+        }
+    }
+
+    /// The event that closes the present phase at `now`: everybody is there, or the deadline has passed.
+    pub fn due(&self, now: Timestamp) -> Option<RoundEvent> {
+        let late = self.deadline().is_some_and(|deadline| now >= deadline);
+        match self {
+            Self::Announced(state) if late || state.is_full() => Some(RoundEvent::JoinClosed { at: now }),
+            Self::Collecting(state) if late || state.is_full() => Some(RoundEvent::CollectionClosed { at: now }),
+            Self::Aggregated(state) if late || state.is_full() => Some(RoundEvent::EvaluationClosed { at: now }),
+            _ => None,
+        }
+    }
+
+    /// The state after `event`. Total: every state answers every event, with a state or with a reason.
+    pub fn apply(&self, event: &RoundEvent) -> Result<Self, IllegalTransition> {
+        match (self, event) {
+            (Self::Committed(_) | Self::Aborted(_), _) => Err(self.wrong_phase(event)),
+            (_, RoundEvent::Aborted { reason, at }) => Ok(self.abort(reason.clone(), *at)),
+            (Self::Announced(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
+            (Self::Collecting(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
+            (Self::Collected(state), _) => state.apply(event).ok_or_else(|| self.wrong_phase(event)),
+            (Self::Aggregated(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
+            (Self::Evaluated(state), _) => state.apply(event).ok_or_else(|| self.wrong_phase(event)),
+        }
+    }
+
+    fn wrong_phase(&self, event: &RoundEvent) -> IllegalTransition {
+        IllegalTransition::WrongPhase { phase: self.phase(), event: event.name() }
+    }
+
+    fn abort(&self, reason: AbortReason, at: Timestamp) -> Self {
+        Self::Aborted(Aborted { plan: self.plan().clone(), reason, at })
+    }
+}
+
+impl RoundEvent {
+    /// The event's name, as in APIs and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Joined { .. } => "joined",
+            Self::JoinClosed { .. } => "join_closed",
+            Self::UpdateAccepted { .. } => "update_accepted",
+            Self::CollectionClosed { .. } => "collection_closed",
+            Self::Aggregated { .. } => "aggregated",
+            Self::EvaluationAccepted { .. } => "evaluation_accepted",
+            Self::EvaluationClosed { .. } => "evaluation_closed",
+            Self::Committed { .. } => "committed",
+            Self::Aborted { .. } => "aborted",
+        }
+    }
+}
+
+/// What a phase makes of an event: nothing (not its event), the next state, or a reason to refuse.
+type Step = Option<Result<RoundState, IllegalTransition>>;
+
+/// The state after too few came.
+fn no_quorum(plan: &RoundPlan, present: usize, at: Timestamp) -> RoundState {
+    let present = u32::try_from(present).unwrap_or(u32::MAX);
+    let reason = AbortReason::NoQuorum { present, needed: plan.quorum };
+    RoundState::Aborted(Aborted { plan: plan.clone(), reason, at })
+}
+
+/// Whether `present` participants are enough for the plan.
+fn has_quorum(plan: &RoundPlan, present: usize) -> bool {
+    u32::try_from(present).is_ok_and(|present| present >= plan.quorum)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! What participants send in a round. No type here can carry an event: raw telemetry never leaves a site.
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::Document;
+use crate::{Digest, ParticipantId, RoundId, Timestamp};
+
+/// A participant's word that it takes part in a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Who joins.
+    pub participant_id: ParticipantId,
+    /// Digest of the signed task as this participant saw it, so that all agree on the terms.
+    pub task_digest: Digest,
+}
+
+impl Document for Join {
+    const DOMAIN: &'static str = "join";
+}
+
+/// The signed head of an update. The parameters follow it on the wire as bytes with this digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateHeader {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Whose update.
+    pub participant_id: ParticipantId,
+    /// Digest of the signed task.
+    pub task_digest: Digest,
+    /// Digest of the checkpoint that training started from: an update for another model is refused as stale.
+    pub checkpoint: Digest,
+    /// How many parameters follow.
+    pub param_count: u64,
+    /// SHA-256 of the parameters' little-endian f32 bytes.
+    pub payload: Digest,
+}
+
+impl Document for UpdateHeader {
+    const DOMAIN: &'static str = "update";
+}
+
+/// A participant's noised hold-out counts for a round's candidate.
+///
+/// The counts carry discrete Gaussian noise (zCDP, the task's `evaluation_rho`), so they may be negative.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Who evaluated.
+    pub participant_id: ParticipantId,
+    /// Digest of the candidate's parameters.
+    pub candidate: Digest,
+    /// Attacks that scored above the operating threshold.
+    pub true_positives: i64,
+    /// Attacks that scored below it.
+    pub false_negatives: i64,
+    /// Ordinary events that scored above it.
+    pub false_positives: i64,
+    /// Ordinary events that scored below it.
+    pub true_negatives: i64,
+}
+
+impl Document for Evaluation {
+    const DOMAIN: &'static str = "evaluation";
+}
+
+/// The coordinator's signed word that an update is durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateReceipt {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Whose update.
+    pub participant_id: ParticipantId,
+    /// Digest of the accepted payload.
+    pub payload: Digest,
+    /// When it became durable.
+    pub accepted_at: Timestamp,
+}
+
+impl Document for UpdateReceipt {
+    const DOMAIN: &'static str = "update-receipt";
+}

@@ -1,0 +1,1 @@
+//! Durable ordered key-value stores behind the Store trait.

@@ -1,0 +1,1 @@
+//! The federation protocol's messages and services.
