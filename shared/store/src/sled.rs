@@ -1,0 +1,245 @@
+//! The embedded engine: one sled tree on local disk, in which every entry's key begins with the name of its tree.
+//!
+//! It does not trust sled with durability alone: on Linux sled's flush syncs a range of the file, but neither the
+//! file's length nor the disk's cache, so that an fsync of the log follows each flush.
+
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::Duration;
+
+use shared::store::{Batch, Entry, Key, Store, StoreError};
+
+use self::record::{CHUNK_BYTES, Head, SEGMENT_BYTES, chunk_key, entry_key};
+use crate::limits;
+
+/// How much of the store sled may keep in memory, in bytes.
+const CACHE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How often and with what pause a locked store is tried before it is refused.
+const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A store in a folder of the local disk. One process at a time may have it open.
+#[derive(Debug)]
+pub struct SledStore {
+    path: PathBuf,
+    sled: sled::Db,
+    /// sled's log, for fsync.
+    log: File,
+    /// How many batches were written; its lock makes a batch one step for writers and readers alike.
+    written: RwLock<u64>,
+    /// How many of them are known to be on disk.
+    durable: Mutex<u64>,
+    /// Why a write or flush failed, once one has. The kernel reports a failed write once and then forgets it, so that a
+    /// later flush that succeeds proves nothing: the store refuses everything until it is opened anew.
+    failure: OnceLock<String>,
+}
+
+impl SledStore {
+    /// Opens the store in the folder `path`, which is created when absent. Refuses one that is open already, here or in
+    /// another process.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let failed = |reason: String| engine_error(&path, reason);
+        let config = sled::Config::new().path(&path).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES);
+        let sled = open_patiently(&config).map_err(failed)?;
+        let log = File::open(path.join("db")).map_err(|error| failed(error.to_string()))?;
+        sync_folders(&path).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { path, sled, log, written: RwLock::default(), durable: Mutex::default(), failure: OnceLock::new() })
+    }
+
+    /// Checks the expectations and writes, as one step; the number of batches written so far, this one included.
+    fn write(&self, batch: Batch) -> Result<u64, StoreError> {
+        let mut written = self.written.write().map_err(|_| self.failed("a write before this one panicked"))?;
+        self.check_failure()?;
+        for (key, expected) in &batch.expectations {
+            if self.value(key)? != *expected {
+                return Err(StoreError::Conflict { tree: key.tree });
+            }
+        }
+        self.sled.apply_batch(self.encode(batch)?).map_err(|error| self.fail_for_good(reason(&error)))?;
+        *written = written.saturating_add(1);
+        Ok(*written)
+    }
+
+    /// Waits until batch number `number` is on disk. Whoever comes first flushes for all that wrote before.
+    fn make_durable(&self, number: u64) -> Result<(), StoreError> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *durable >= number {
+            return Ok(());
+        }
+        self.check_failure()?;
+        let written = *self.written.read().unwrap_or_else(PoisonError::into_inner);
+        self.flush().map_err(|reason| self.fail_for_good(reason))?;
+        *durable = written;
+        Ok(())
+    }
+
+    /// No batch is written while the guard lives, and none failed before.
+    fn steady(&self) -> Result<RwLockReadGuard<'_, u64>, StoreError> {
+        let guard = self.written.read().map_err(|_| self.failed("a write panicked"))?;
+        self.check_failure()?;
+        Ok(guard)
+    }
+
+    fn check_failure(&self) -> Result<(), StoreError> {
+        self.failure.get().map_or(Ok(()), |reason| Err(self.failed(reason)))
+    }
+
+    fn fail_for_good(&self, reason: String) -> StoreError {
+        self.failed(self.failure.get_or_init(|| reason))
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.sled.flush().map_err(|error| reason(&error))?;
+        self.log.sync_data().map_err(|error| error.to_string())
+    }
+
+    /// The batch as sled takes it. Of several writes to one key the last counts.
+    fn encode(&self, batch: Batch) -> Result<sled::Batch, StoreError> {
+        let mut encoded = sled::Batch::default();
+        let last_writes: BTreeMap<Key, Option<Vec<u8>>> = batch.writes.into_iter().collect();
+        for (key, value) in last_writes {
+            let old_chunks = self.head(&key)?.map_or(Ok(0), |head| self.decode(&head).map(|head| head.chunks()))?;
+            let new_chunks = match value {
+                Some(value) => put(&mut encoded, &key, &value),
+                None => remove(&mut encoded, &key),
+            };
+            (new_chunks..old_chunks).for_each(|number| encoded.remove(chunk_key(&key, number)));
+        }
+        Ok(encoded)
+    }
+
+    fn value(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        self.head(key)?.map(|head| self.assemble(key, &head)).transpose()
+    }
+
+    fn head(&self, key: &Key) -> Result<Option<sled::IVec>, StoreError> {
+        self.sled.get(entry_key(key.tree, &key.key)).map_err(|error| self.sled_failed(&error))
+    }
+
+    /// The value whose head this is.
+    fn assemble(&self, key: &Key, head: &[u8]) -> Result<Vec<u8>, StoreError> {
+        match self.decode(head)? {
+            Head::Inline(value) => Ok(value.to_vec()),
+            Head::Chunked(count) => {
+                let mut value = Vec::new();
+                for number in 0..count {
+                    let chunk = self.sled.get(chunk_key(key, number)).map_err(|error| self.sled_failed(&error))?;
+                    value.extend_from_slice(&chunk.ok_or_else(|| self.failed("a chunk of a value is missing"))?);
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    fn decode<'a>(&self, head: &'a [u8]) -> Result<Head<'a>, StoreError> {
+        Head::decode(head).ok_or_else(|| self.failed("an entry was not written by this engine"))
+    }
+
+    fn sled_failed(&self, error: &sled::Error) -> StoreError {
+        self.failed(reason(error))
+    }
+
+    fn failed(&self, reason: impl ToString) -> StoreError {
+        engine_error(&self.path, reason.to_string())
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        let _steady = self.steady()?;
+        self.value(key)
+    }
+
+    fn scan(&self, tree: &'static str, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let _steady = self.steady()?;
+        let tree_length = entry_key(tree, b"").len();
+        let matching = self.sled.scan_prefix(entry_key(tree, prefix)).take(limit);
+        matching
+            .map(|entry| {
+                let (key, head) = entry.map_err(|error| self.sled_failed(&error))?;
+                let key = Key::new(tree, key.get(tree_length..).unwrap_or_default());
+                let value = self.assemble(&key, &head)?;
+                Ok((key.key, value))
+            })
+            .collect()
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        limits::check(&batch)?;
+        let number = self.write(batch)?;
+        self.make_durable(number)
+    }
+}
+
+/// Adds a value to the batch; the number of its chunks.
+fn put(encoded: &mut sled::Batch, key: &Key, value: &[u8]) -> u32 {
+    if value.len() <= CHUNK_BYTES {
+        encoded.insert(entry_key(key.tree, &key.key), Head::Inline(value).encode());
+        return 0;
+    }
+    let mut count = 0;
+    for (number, chunk) in (0..).zip(value.chunks(CHUNK_BYTES)) {
+        encoded.insert(chunk_key(key, number), chunk);
+        count = number.saturating_add(1);
+    }
+    encoded.insert(entry_key(key.tree, &key.key), Head::Chunked(count).encode());
+    count
+}
+
+/// Adds a deletion to the batch; the number of chunks that remain.
+fn remove(encoded: &mut sled::Batch, key: &Key) -> u32 {
+    encoded.remove(entry_key(key.tree, &key.key));
+    0
+}
+
+/// Makes the names of newly created files survive a power cut.
+fn sync_folders(path: &Path) -> std::io::Result<()> {
+    let absolute = path.canonicalize()?;
+    absolute.ancestors().take(2).try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
+/// Opens, and waits while the store is locked: sled's threads let go of it a moment after a handle was dropped.
+fn open_patiently(config: &sled::Config) -> Result<sled::Db, String> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match open_caught(config) {
+            Ok(Err(error)) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            opened => return opened?.map_err(|error| reason(&error)),
+        }
+    }
+    open_caught(config)?.map_err(|error| reason(&error))
+}
+
+/// sled panics when its log is damaged in the middle.
+fn open_caught(config: &sled::Config) -> Result<sled::Result<sled::Db>, String> {
+    catch_unwind(AssertUnwindSafe(|| config.open())).map_err(|_| "its files are damaged".to_owned())
+}
+
+fn reason(error: &sled::Error) -> String {
+    match error {
+        error if is_locked(error) => "it is open already, in this process or another".to_owned(),
+        // sled keeps the kind of an error of the system, but not its text.
+        sled::Error::Io(error) if error.kind() != ErrorKind::Other => error.kind().to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// sled gives no kind for this error, only a text.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
+fn engine_error(path: &Path, reason: String) -> StoreError {
+    StoreError::Engine { location: path.display().to_string(), reason }
+}
+
+#[cfg(test)]
+mod tests;
