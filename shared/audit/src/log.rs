@@ -98,6 +98,11 @@ impl AuditLog {
         self.head().frontier.size()
     }
 
+    /// The log's name, as its checkpoints carry it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The log's public key.
     pub fn public(&self) -> PublicKey {
         self.key.public()

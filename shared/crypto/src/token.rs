@@ -14,6 +14,7 @@ use crate::{CryptoError, key_file, random_bytes};
 const TOKEN_LEN: usize = 16;
 
 /// A site's tokenisation key.
+#[derive(Clone)]
 pub struct TokenKey(Key);
 
 impl TokenKey {

@@ -1,1 +1,31 @@
-//! Architectures, the DP training step, inference and attribution.
+//! The detection model: a wide-and-deep perceptron, its private training step, its scores and the reasons for them.
+//!
+//! The output layer reads the last hidden layer (deep) beside the raw inputs (wide; Cheng et al. 2016, "Wide & Deep
+//! Learning for Recommender Systems"), and hidden layers end in a ReLU.
+//!
+//! Nothing here draws noise, samples batches or reads data: the caller passes a [`Noise`] source and Poisson-sampled
+//! batches. Rows, labels and parameters that are not finite are refused, never repaired.
+
+mod attribution;
+mod batch;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod gradient;
+mod init;
+mod layer;
+mod model;
+mod network;
+mod norm;
+mod number;
+mod trace;
+mod trainer;
+
+pub use attribution::MAX_STEPS;
+pub use batch::Batch;
+pub use error::{ModelError, NoiseError};
+pub use gradient::{clipped_gradient_sum, plain_gradient};
+pub use init::initial_params;
+pub use model::Model;
+pub use norm::Norms;
+pub use trainer::{Noise, PrivateStep, StepSettings, Trainer};
