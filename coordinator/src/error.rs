@@ -1,0 +1,237 @@
+//! Why the coordinator did not do what it was asked, and how that is said over gRPC and HTTP.
+
+use std::sync::Arc;
+
+use shared::aggregate::AggregateError;
+use shared::canonical::CanonicalError;
+use shared::id::InvalidId;
+use shared::params::ParamError;
+use shared::round::IllegalTransition;
+use shared::store::StoreError;
+use shared::task::InvalidTask;
+use shared::{Digest, Explain, ReleaseId, RoundId, TaskId};
+use shared_audit::AuditError;
+use shared_crypto::CryptoError;
+use shared_wire::{Code, Status, WireError, refuse};
+
+use crate::enrol::EnrolError;
+use crate::intake::IntakeError;
+
+/// Why the coordinator did not do what it was asked. Nothing is half done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed; shared by all whom one batch served.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// A key, signature or certificate failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The audit log failed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Something has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// A task cannot be run.
+    #[error(transparent)]
+    Task(#[from] InvalidTask),
+    /// An event does not fit the round.
+    #[error(transparent)]
+    Round(#[from] IllegalTransition),
+    /// Numbers are not the parameters they should be.
+    #[error(transparent)]
+    Params(#[from] ParamError),
+    /// Numbers cannot be summed exactly.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    /// The caller may not take part.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// What the caller sent is refused.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// A text is no identifier.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// The gRPC server cannot run.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// There is no such task for this caller.
+    #[error("there is no task `{0}`")]
+    UnknownTask(TaskId),
+    /// There is a task with this id.
+    #[error("there already is a task `{0}`")]
+    TaskExists(TaskId),
+    /// The task takes no more calls.
+    #[error("the task `{0}` has ended")]
+    TaskEnded(TaskId),
+    /// Initial parameters are missing, and zeros would never train.
+    #[error("the task's model has hidden layers and no initial parameters")]
+    NoInitialParams,
+    /// The initial parameters are no base64.
+    #[error("`initial_params` is not base64")]
+    InitialParams,
+    /// There is no such round, or it has no record yet.
+    #[error("there is no round `{0}` with a record")]
+    UnknownRound(RoundId),
+    /// There is no such release.
+    #[error("there is no release{}", .0.as_ref().map(|id| format!(" `{id}`")).unwrap_or_default())]
+    UnknownRelease(Option<ReleaseId>),
+    /// There are no such parameters.
+    #[error("there are no parameters `{0}`")]
+    UnknownParams(Digest),
+    /// A limit is reached.
+    #[error("no more than {limit} {what} at a time")]
+    Busy {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: u32,
+    },
+    /// The process is about to end, or the task's driver is being restarted.
+    #[error("the coordinator is stopping or recovering")]
+    Unavailable,
+    /// What the store holds is not what was written.
+    #[error("an entry of `{tree}` cannot be read: {reason}")]
+    Damaged {
+        /// Where.
+        tree: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Crypto(error) => error.code(),
+            Self::Audit(error) => error.code(),
+            Self::Canonical(error) => error.code(),
+            Self::Task(error) => error.code(),
+            Self::Round(error) => error.code(),
+            Self::Params(error) => error.code(),
+            Self::Aggregate(error) => error.code(),
+            Self::Enrol(error) => error.code(),
+            Self::Intake(error) => error.code(),
+            Self::Id(error) => error.code(),
+            Self::Wire(error) => error.code(),
+            Self::UnknownTask(_) => "task-unknown",
+            Self::TaskExists(_) => "task-exists",
+            Self::TaskEnded(_) => "task-ended",
+            Self::NoInitialParams => "task-no-initial-params",
+            Self::InitialParams => "task-initial-params",
+            Self::UnknownRound(_) => "round-unknown",
+            Self::UnknownRelease(_) => "release-unknown",
+            Self::UnknownParams(_) => "params-unknown",
+            Self::Busy { .. } => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Damaged { .. } => "store-damaged",
+            Self::System { .. } => "system",
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Crypto(error) => error.hint(),
+            Self::Audit(error) => error.hint(),
+            Self::Canonical(error) => error.hint(),
+            Self::Task(error) => error.hint(),
+            Self::Round(error) => error.hint(),
+            Self::Params(error) => error.hint(),
+            Self::Aggregate(error) => error.hint(),
+            Self::Enrol(error) => error.hint(),
+            Self::Intake(error) => error.hint(),
+            Self::Id(error) => error.hint(),
+            Self::Wire(error) => error.hint(),
+            Self::UnknownTask(_) => "list the tasks; a participant sees those whose cohort it is in",
+            Self::TaskExists(_) => "choose another task id",
+            Self::TaskEnded(_) => "ask for the task's state and release",
+            Self::NoInitialParams | Self::InitialParams => {
+                "send `initial_params`: the base64 of the little-endian f32 values"
+            }
+            Self::UnknownRound(_) => "ask for a round that is committed",
+            Self::UnknownRelease(_) => "list the releases, or wait for the first",
+            Self::UnknownParams(_) => "ask for the checkpoint or candidate of a round, or for a release's parameters",
+            Self::Busy { .. } => "try again in a moment, or raise the limit in the configuration",
+            Self::Unavailable => "try again in a moment",
+            Self::Damaged { .. } => "restore the data folder from a backup; do not edit it",
+            Self::System { .. } => "check the path, the address and the permissions",
+        }
+    }
+}
+
+/// What a caller can do about an error, whatever protocol it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Invalid,
+    Unauthenticated,
+    Denied,
+    Missing,
+    Conflict,
+    Busy,
+    Unavailable,
+    Internal,
+}
+
+impl Error {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Store(error) if matches!(**error, StoreError::Conflict { .. }) => Class::Conflict,
+            Self::Audit(AuditError::NoEntry { .. }) => Class::Missing,
+            Self::Store(_) | Self::Unavailable | Self::Audit(_) => Class::Unavailable,
+            Self::Crypto(error) => crypto_class(error),
+            Self::Enrol(error) => error.class(),
+            Self::Round(_) | Self::TaskExists(_) | Self::TaskEnded(_) => Class::Conflict,
+            Self::Intake(error) => error.class(),
+            Self::Task(_) | Self::Params(_) | Self::Aggregate(_) | Self::Canonical(_) => Class::Invalid,
+            Self::NoInitialParams | Self::InitialParams | Self::Id(_) => Class::Invalid,
+            Self::UnknownTask(_) | Self::UnknownRound(_) => Class::Missing,
+            Self::UnknownRelease(_) | Self::UnknownParams(_) => Class::Missing,
+            Self::Busy { .. } => Class::Busy,
+            Self::Wire(_) | Self::Damaged { .. } | Self::System { .. } => Class::Internal,
+        }
+    }
+}
+
+fn crypto_class(error: &CryptoError) -> Class {
+    match error {
+        CryptoError::WrongSigner { .. } | CryptoError::Signature => Class::Denied,
+        CryptoError::PublicKey(_) | CryptoError::Canonical(_) | CryptoError::CertificateRequest(_) => Class::Invalid,
+        CryptoError::Certificate(_) => Class::Denied,
+        _ => Class::Internal,
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match error.class() {
+            Class::Invalid => Code::InvalidArgument,
+            Class::Unauthenticated => Code::Unauthenticated,
+            Class::Denied => Code::PermissionDenied,
+            Class::Missing => Code::NotFound,
+            Class::Conflict => Code::FailedPrecondition,
+            Class::Busy => Code::ResourceExhausted,
+            Class::Unavailable => Code::Unavailable,
+            Class::Internal => Code::Internal,
+        };
+        metrics::counter!("ringfence_refusals_total", "code" => error.code()).increment(1);
+        tracing::info!(code = error.code(), %error, "refused");
+        refuse(code, &error)
+    }
+}

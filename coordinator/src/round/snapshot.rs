@@ -1,0 +1,86 @@
+//! What is published of a task after each durable change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use shared::round::RoundState;
+use shared::{Digest, ParticipantId, Timestamp};
+use shared_wire::{Phase, RoundView};
+
+use crate::task::Outcome;
+
+/// A task's newest round and outcome, as they stand in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) state: Arc<RoundState>,
+    pub(crate) rounds_done: u32,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Snapshot {
+    /// The round as `caller` sees it.
+    pub(crate) fn view(&self, caller: &ParticipantId, now: Timestamp) -> RoundView {
+        let plan = self.state.plan();
+        let (joined, accepted) = (joined(&self.state), accepted(&self.state));
+        RoundView {
+            round_id: plan.round_id.clone(),
+            phase: phase(&self.state),
+            checkpoint: plan.checkpoint,
+            candidate: candidate(&self.state),
+            deadline: self.state.deadline(),
+            joined: joined.map_or(0, |joined| count(joined.len())),
+            accepted: accepted.map_or(0, |accepted| count(accepted.len())),
+            caller_joined: joined.is_some_and(|joined| joined.contains(caller)),
+            caller_accepted: accepted.is_some_and(|accepted| accepted.contains_key(caller)),
+            task_state: Outcome::state(self.outcome.as_ref()),
+            rounds_done: self.rounds_done,
+            sent_at: now,
+        }
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn phase(state: &RoundState) -> Phase {
+    match state {
+        RoundState::Announced(_) => Phase::Announced,
+        RoundState::Collecting(_) => Phase::Collecting,
+        RoundState::Collected(_) => Phase::Collected,
+        RoundState::Aggregated(_) => Phase::Aggregated,
+        RoundState::Evaluated(_) => Phase::Evaluated,
+        RoundState::Committed(_) => Phase::Committed,
+        RoundState::Aborted(_) => Phase::Aborted,
+    }
+}
+
+/// Who joined, while that matters.
+pub(crate) fn joined(state: &RoundState) -> Option<&BTreeSet<ParticipantId>> {
+    match state {
+        RoundState::Announced(state) => Some(&state.joined),
+        RoundState::Collecting(state) => Some(&state.joined),
+        _ => None,
+    }
+}
+
+/// Whose update is durable, until the round is closed.
+pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, Digest>> {
+    match state {
+        RoundState::Collecting(state) => Some(&state.accepted),
+        RoundState::Collected(state) => Some(&state.accepted),
+        RoundState::Aggregated(state) => Some(&state.accepted),
+        RoundState::Evaluated(state) => Some(&state.accepted),
+        RoundState::Announced(_) | RoundState::Committed(_) | RoundState::Aborted(_) => None,
+    }
+}
+
+/// The candidate, once it is known.
+pub(crate) fn candidate(state: &RoundState) -> Option<Digest> {
+    match state {
+        RoundState::Aggregated(state) => Some(state.candidate),
+        RoundState::Evaluated(state) => Some(state.candidate),
+        RoundState::Committed(state) => Some(state.candidate),
+        _ => None,
+    }
+}
