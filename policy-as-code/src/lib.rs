@@ -1,1 +1,24 @@
 //! What may run and how: decisions, containment ledger, playbooks, actuators, bundles.
+//!
+//! The way of a response: a detection asks [`decide::Engine`] how far it may go; [`containment`] decides and reserves in
+//! one transaction; [`playbook`] carries the steps out, each behind a durable intent, each under a lease;
+//! [`actuator`] changes the target and gives it back. Nothing here acts without a decision, and an error never widens
+//! one.
+
+pub mod actuator;
+pub mod bundle;
+pub mod cli;
+pub mod config;
+pub mod containment;
+pub mod decide;
+pub mod domain;
+pub mod error;
+pub mod http;
+pub mod invariant;
+pub mod journal;
+pub mod playbook;
+pub mod repository;
+#[cfg(test)]
+mod testing;
+
+pub use error::PolicyError;

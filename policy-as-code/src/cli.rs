@@ -1,0 +1,145 @@
+//! The command line of `ringfence-policy`: check, test, ask, sign and serve a policy repository.
+
+mod bundle;
+mod repository;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use shared_ops::cli::{Failure, Format, exit_help, finish, print};
+use shared_ops::config as layers;
+
+use crate::config::Config;
+
+/// Environment variables of the configuration begin with this and two underscores.
+pub const ENV_PREFIX: &str = "RINGFENCE_POLICY";
+
+/// Check, test, ask, sign and serve a policy repository
+#[derive(Debug, Parser)]
+#[command(name = "ringfence-policy", version, after_help = exit_help())]
+pub struct Cli {
+    /// How results and errors are written
+    #[arg(long, global = true, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    source: Source,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct Source {
+    /// TOML file; without it the defaults hold
+    #[arg(long, global = true, value_name = "FILE", env = "RINGFENCE_POLICY_CONFIG")]
+    config: Option<PathBuf>,
+    /// The policy repository, in place of the configured one
+    #[arg(long, global = true, value_name = "DIR")]
+    repo: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Load the repository whole: schema, policies, invariants, domain, playbooks
+    Check,
+    /// Run the policy tests in `tests/*.json` (the format of `cedar run-tests`)
+    Test,
+    /// Answer decision requests
+    Decide(repository::Requests),
+    /// Build and verify signed bundles
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
+    /// Answer decision requests over HTTP until SIGTERM
+    Serve,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration and say nothing when it is good
+    Validate,
+    /// Print the whole configuration as TOML
+    Dump,
+}
+
+/// Runs the command line; the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.format;
+    finish(run(cli), format)
+}
+
+fn run(cli: Cli) -> Result<(), anyhow::Error> {
+    let config = cli.source.load().map_err(Failure::from)?;
+    let repo: &Path = &config.repo;
+    match cli.command {
+        Command::Check => repository::check(repo, cli.format),
+        Command::Test => repository::test(repo, cli.format),
+        Command::Decide(requests) => repository::decide(repo, &requests, cli.format),
+        Command::Bundle(command) => bundle::run(repo, &command, cli.format),
+        Command::Serve => serve::serve(&config, cli.format),
+        Command::Config(ConfigCommand::Validate) => Ok(()),
+        Command::Config(ConfigCommand::Dump) => {
+            let text = layers::dump(&config).map_err(Failure::from)?;
+            Ok(print(&text, Format::Human)?)
+        }
+    }
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, layers::ConfigError> {
+        let mut flags = toml::Table::new();
+        if let Some(repo) = &self.repo {
+            flags.insert("repo".to_owned(), repo.display().to_string().into());
+        }
+        layers::load(self.config.as_deref(), ENV_PREFIX, flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_shipped_repository_is_checked_tested_and_asked() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let request = tempfile::NamedTempFile::new().unwrap();
+        let asked = crate::testing::request(shared::decision::ContainmentAction::Throttle);
+        std::fs::write(request.path(), serde_json::to_string_pretty(&asked).unwrap()).unwrap();
+        let path = request.path().display().to_string();
+        for command in [vec!["check"], vec!["test"], vec!["decide", "--requests", &path]] {
+            let line = ["ringfence-policy", "--format", "json", "--repo", root].into_iter().chain(command.clone());
+            run(Cli::try_parse_from(line).unwrap()).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_was_built_is_verified_and_a_changed_one_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, repo) = (folder.path().join("key"), folder.path().join("repo"));
+        std::fs::create_dir_all(repo.join("policies")).unwrap();
+        std::fs::write(repo.join("policies/a.cedar"), "a").unwrap();
+        let public = shared_crypto::SigningKey::load_or_create(&key).unwrap().public().to_string();
+        let line = |words: &[&str]| {
+            let words =
+                ["ringfence-policy", "--repo", repo.to_str().unwrap(), "bundle"].into_iter().chain(words.to_vec());
+            run(Cli::try_parse_from(words).unwrap())
+        };
+        line(&["build", "--bundle-version", "2", "--key", key.to_str().unwrap()]).unwrap();
+        line(&["verify", "--public-key", &public, "--in-force", "1"]).unwrap();
+        assert!(line(&["verify", "--public-key", &public, "--in-force", "2"]).is_err());
+        std::fs::write(repo.join("policies/a.cedar"), "b").unwrap();
+        assert!(line(&["verify", "--public-key", &public]).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! What is done with a repository on disk: check it, run its tests, ask it.
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use shared::decision::{Decision, DecisionRequest};
+use shared::detection::Tier;
+use shared::{Digest, Explain};
+use shared_ops::cli::{Exit, Failure, Format, print};
+
+use crate::PolicyError;
+use crate::decide::Engine;
+use crate::repository::Repository;
+
+/// What to ask.
+#[derive(Debug, Args)]
+pub(super) struct Requests {
+    /// Decision requests as JSON, one after the other; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    requests: PathBuf,
+}
+
+/// A repository that loads.
+#[derive(Serialize)]
+struct Checked {
+    bundle: Digest,
+    policies: usize,
+    invariants: usize,
+    playbooks: usize,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bundle, policies, invariants, playbooks } = self;
+        write!(f, "ok: {policies} policies, {invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
+    }
+}
+
+pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
+    let engine = Engine::load(repo).map_err(Failure::from)?;
+    let checked = Checked {
+        bundle: engine.bundle(),
+        policies: engine.policies().places().len(),
+        invariants: engine.invariants().ids().len(),
+        playbooks: engine.playbooks().len(),
+    };
+    Ok(print(&checked, format)?)
+}
+
+/// How the tests went.
+#[derive(Serialize)]
+struct Tested {
+    tests: usize,
+    failed: Vec<FailedTest>,
+}
+
+#[derive(Serialize)]
+struct FailedTest {
+    file: String,
+    name: String,
+    reason: String,
+}
+
+impl fmt::Display for Tested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for FailedTest { file, name, reason } in &self.failed {
+            writeln!(f, "failed: `{file}` {name}: {reason}")?;
+        }
+        write!(f, "{} tests, {} failed", self.tests, self.failed.len())
+    }
+}
+
+/// Some policy tests failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {tests} policy tests failed")]
+struct TestsFailed {
+    failed: usize,
+    tests: usize,
+}
+
+impl Explain for TestsFailed {
+    fn code(&self) -> &'static str {
+        "policy-tests-failed"
+    }
+
+    fn hint(&self) -> &'static str {
+        "the tests that failed stand on standard output; mend the policy or the test"
+    }
+}
+
+pub(super) fn test(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
+    let repository = Repository::read(repo).map_err(Failure::from)?;
+    let tested = run_tests(&repository).map_err(Failure::from)?;
+    print(&tested, format)?;
+    let (tests, failed) = (tested.tests, tested.failed.len());
+    if failed == 0 { Ok(()) } else { Err(Failure::from(TestsFailed { failed, tests }).into()) }
+}
+
+fn run_tests(repository: &Repository) -> Result<Tested, PolicyError> {
+    let engine = Engine::new(repository)?;
+    let mut tested = Tested { tests: 0, failed: Vec::new() };
+    for file in repository.tests() {
+        for outcome in engine.policies().run_tests(&file)? {
+            tested.tests = tested.tests.saturating_add(1);
+            let failed = |reason| FailedTest { file: file.path.clone(), name: outcome.name.clone(), reason };
+            tested.failed.extend(outcome.failure.clone().map(failed));
+        }
+    }
+    Ok(tested)
+}
+
+/// A decision in one line.
+#[derive(Serialize)]
+struct Answer {
+    tier: Tier,
+    policies: Vec<String>,
+    errors: Vec<String>,
+    bundle: Digest,
+}
+
+impl From<Decision> for Answer {
+    fn from(decision: Decision) -> Self {
+        let errors = decision.answers.iter().flat_map(|answer| answer.errors.clone()).collect();
+        let policies = decision.answers.last().map(|answer| answer.policies.clone()).unwrap_or_default();
+        Self { tier: decision.tier, policies, errors, bundle: decision.bundle }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.tier, self.policies.join(", "))?;
+        self.errors.iter().try_for_each(|error| write!(f, "\n  narrowed: {error}"))
+    }
+}
+
+pub(super) fn decide(repo: &Path, requests: &Requests, format: Format) -> Result<(), anyhow::Error> {
+    let engine = Engine::load(repo).map_err(Failure::from)?;
+    let input = open(&requests.requests)?;
+    let refused = |error| {
+        let hint = "write each request as the example in `/openapi.json`";
+        Failure::new("decide-request", hint, error).exit(Exit::Usage)
+    };
+    for request in serde_json::Deserializer::from_reader(BufReader::new(input)).into_iter::<DecisionRequest>() {
+        print(&Answer::from(engine.decide(&request.map_err(refused)?)), format)?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let unreadable =
+        |error: io::Error| PolicyError::Read { path: path.display().to_string(), reason: error.to_string() };
+    Ok(Box::new(std::fs::File::open(path).map_err(unreadable)?))
+}

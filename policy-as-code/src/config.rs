@@ -1,0 +1,95 @@
+//! The configuration of `ringfence-policy serve`. Loopback unless the operator says otherwise.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shared_crypto::PublicKey;
+use shared_ops::Secret;
+use shared_ops::telemetry::LogFormat;
+
+/// What `ringfence-policy.toml` may say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The policy repository that is served.
+    pub repo: PathBuf,
+    /// Where decisions are asked for.
+    pub http: Http,
+    /// What a repository must prove to be served.
+    pub bundle: Bundle,
+    /// What is logged, to stderr.
+    pub log: Log,
+}
+
+/// Where decisions are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The largest request, in bytes.
+    pub body_bytes: u32,
+    /// The bearer token; nothing is served without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+}
+
+/// What a repository must prove to be served.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bundle {
+    /// The key that has to have signed `bundle.json` in the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
+}
+
+/// What is logged, to stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text for people, or one JSON object a line.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info,policy_as_code=debug`.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { repo: PathBuf::from("."), http: Http::default(), bundle: Bundle::default(), log: Log::default() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8483)), body_bytes: 65_536, token: None }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_says_the_defaults_and_names_every_field() {
+        let sample = include_str!("../ringfence-policy.toml");
+        assert_eq!(toml::from_str::<Config>(sample).unwrap(), Config::default());
+        for field in ["repo", "listen", "body_bytes", "token", "public_key", "format", "filter"] {
+            assert!(sample.contains(&format!("{field} =")), "{field}");
+        }
+        assert!(toml::from_str::<Config>("listen = 1").is_err());
+    }
+
+    #[test]
+    fn a_dump_does_not_show_the_token() {
+        let config: Config = toml::from_str("[http]\ntoken = \"hunter2\"").unwrap();
+        let dump = shared_ops::config::dump(&config).unwrap();
+        assert!(!dump.contains("hunter2") && dump.contains("[redacted]"), "{dump}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The decision: the widest tier at which the policy set allows a request.
+//!
+//! Asked automated → assisted → alert-only in turn. Telling a person is never refused; everything else is refused on any
+//! error, and a request outside the domain is not asked at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use policy_as_code_cedar::PolicySet;
+use shared::Digest;
+use shared::decision::{Decision, DecisionRequest, TierAnswer};
+use shared::detection::Tier;
+
+use crate::PolicyError;
+use crate::domain::Domain;
+use crate::invariant::Invariants;
+use crate::playbook::{self, Playbook};
+use crate::repository::Repository;
+
+/// A policy repository in force.
+pub struct Engine {
+    policies: PolicySet,
+    domain: Domain,
+    invariants: Invariants,
+    playbooks: BTreeMap<String, Playbook>,
+    bundle: Digest,
+}
+
+impl Engine {
+    /// Loads the repository at `root`, whole or not at all.
+    pub fn load(root: &Path) -> Result<Self, PolicyError> {
+        Self::new(&Repository::read(root)?)
+    }
+
+    /// Puts `repository` in force.
+    pub fn new(repository: &Repository) -> Result<Self, PolicyError> {
+        let schema = repository.file("schema/ringfence.cedarschema")?;
+        Ok(Self {
+            policies: PolicySet::parse(&schema, &repository.folder("policies"))?,
+            domain: Domain::parse(&repository.file("schema/domain.toml")?.text)?,
+            invariants: Invariants::parse(repository)?,
+            playbooks: playbook::parse_all(repository)?,
+            bundle: repository.digest()?,
+        })
+    }
+
+    /// Decides. Never fails: what cannot be evaluated is answered more strictly, with the reason in the answer.
+    pub fn decide(&self, request: &DecisionRequest) -> Decision {
+        let answers = match self.domain.violations(request) {
+            violations if violations.is_empty() => self.ask(request),
+            errors => vec![TierAnswer { tier: Tier::AlertOnly, allowed: true, policies: Vec::new(), errors }],
+        };
+        let tier = answers.last().map_or(Tier::AlertOnly, |answer| answer.tier);
+        count(request, tier, &answers);
+        Decision { tier, answers, bundle: self.bundle }
+    }
+
+    fn ask(&self, request: &DecisionRequest) -> Vec<TierAnswer> {
+        let mut answers = Vec::with_capacity(Tier::WIDEST_FIRST.len());
+        for tier in Tier::WIDEST_FIRST {
+            let mut answer = self.policies.answer(request, tier);
+            answer.allowed |= tier == Tier::AlertOnly;
+            let allowed = answer.allowed;
+            answers.push(answer);
+            if allowed {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Digest of the repository in force.
+    pub fn bundle(&self) -> Digest {
+        self.bundle
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// The ranges that requests are held to.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// The invariants.
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+
+    /// The playbook of file `playbooks/<name>.json`.
+    pub fn playbook(&self, name: &str) -> Option<&Playbook> {
+        self.playbooks.get(name)
+    }
+
+    /// All playbooks, by file name without its ending.
+    pub fn playbooks(&self) -> &BTreeMap<String, Playbook> {
+        &self.playbooks
+    }
+}
+
+fn count(request: &DecisionRequest, tier: Tier, answers: &[TierAnswer]) {
+    let action = request.action.as_str();
+    metrics::counter!("ringfence_decisions_total", "action" => action, "tier" => tier.as_str()).increment(1);
+    let errors = answers.iter().map(|answer| answer.errors.len()).sum::<usize>();
+    if errors > 0 {
+        tracing::warn!(action, tier = tier.as_str(), errors, "a decision was narrowed by errors");
+        metrics::counter!("ringfence_decision_errors_total", "action" => action).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Why a policy repository or bundle is not served.
+
+use policy_as_code_cedar::CedarError;
+use shared::Explain;
+use shared::canonical::CanonicalError;
+use shared_crypto::CryptoError;
+
+use crate::playbook::PlaybookError;
+
+/// Why a policy repository or bundle is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A file or folder cannot be read.
+    #[error("cannot read `{path}`: {reason}")]
+    Read {
+        /// Which.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The repository lacks a file that every repository has.
+    #[error("the policy repository has no `{path}`")]
+    Missing {
+        /// Which.
+        path: &'static str,
+    },
+    /// The repository exceeds a limit.
+    #[error("the policy repository exceeds its limit of {limit} {what}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// A policy, the schema or a test does not hold.
+    #[error(transparent)]
+    Cedar(#[from] CedarError),
+    /// `schema/domain.toml` does not hold.
+    #[error("`schema/domain.toml` is not valid: {reason}")]
+    Domain {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An invariant does not say who owns it or why it stands.
+    #[error("the invariant `{id}` has no `@{annotation}`")]
+    Invariant {
+        /// The invariant's id.
+        id: String,
+        /// The annotation that is missing.
+        annotation: &'static str,
+    },
+    /// A playbook does not hold.
+    #[error("`{path}`: {error}")]
+    Playbook {
+        /// The playbook's path.
+        path: String,
+        /// What is wrong.
+        error: PlaybookError,
+    },
+    /// A bundle's manifest does not describe the files beside it.
+    #[error("the bundle's `{path}` is not what its manifest says")]
+    BundleContent {
+        /// The first file that differs, is missing or is too much.
+        path: String,
+    },
+    /// A bundle is not newer than the one in force.
+    #[error("bundle version {version} is not above {in_force}, the version in force")]
+    BundleVersion {
+        /// Of the bundle offered.
+        version: u64,
+        /// Of the bundle in force.
+        in_force: u64,
+    },
+    /// A signature or digest does not hold.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// A document has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+impl Explain for PolicyError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "policy-read",
+            Self::Missing { .. } => "policy-missing",
+            Self::TooLarge { .. } => "policy-too-large",
+            Self::Cedar(error) => error.code(),
+            Self::Domain { .. } => "policy-domain",
+            Self::Invariant { .. } => "policy-invariant",
+            Self::Playbook { error, .. } => error.code(),
+            Self::BundleContent { .. } => "bundle-content",
+            Self::BundleVersion { .. } => "bundle-version",
+            Self::Crypto(error) => error.code(),
+            Self::Canonical(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => {
+                "name a folder with `policies`, `schema`, `invariants` and `playbooks` that is readable"
+            }
+            Self::Missing { .. } => "start from the repository that Ringfence ships under `policy-as-code`",
+            Self::TooLarge { .. } => "remove what is no policy, or merge small files",
+            Self::Cedar(error) => error.hint(),
+            Self::Domain { .. } => "give every number of the context one range with `min` and `max`",
+            Self::Invariant { .. } => "every invariant names its `@owner` and its `@rationale`",
+            Self::Playbook { error, .. } => error.hint(),
+            Self::BundleContent { .. } => "build the bundle again from a clean checkout, and copy it whole",
+            Self::BundleVersion { .. } => "build the bundle with a higher version; an old one is never taken back",
+            Self::Crypto(error) => error.hint(),
+            Self::Canonical(error) => error.hint(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a policy set must never allow and must always allow, as files with an owner and a rationale.
+//!
+//! Here an invariant is held against single requests; proving it for all of them is a solver's work.
+
+use std::collections::BTreeSet;
+
+use policy_as_code_cedar::PolicySet;
+use shared::decision::{DecisionRequest, TierAnswer};
+
+use crate::PolicyError;
+use crate::repository::Repository;
+
+/// The invariants of a repository.
+pub struct Invariants {
+    never: PolicySet,
+    always: PolicySet,
+}
+
+impl Invariants {
+    /// Reads `invariants/never` and `invariants/always`: permits that describe the requests in question.
+    pub fn parse(repository: &Repository) -> Result<Self, PolicyError> {
+        let schema = repository.file("schema/ringfence.cedarschema")?;
+        let read = |folder| PolicySet::parse(&schema, &repository.folder(folder));
+        let invariants = Self { never: read("invariants/never")?, always: read("invariants/always")? };
+        invariants.ids().iter().try_for_each(|id| invariants.signed_off(id))?;
+        Ok(invariants)
+    }
+
+    fn signed_off(&self, id: &str) -> Result<(), PolicyError> {
+        let missing = ["owner", "rationale"].into_iter().find(|name| self.annotation(id, name).is_none());
+        missing.map_or(Ok(()), |annotation| Err(PolicyError::Invariant { id: id.to_owned(), annotation }))
+    }
+
+    fn annotation(&self, id: &str, name: &str) -> Option<&str> {
+        self.never.annotation(id, name).or_else(|| self.always.annotation(id, name))
+    }
+
+    /// The invariants' ids.
+    pub fn ids(&self) -> BTreeSet<String> {
+        self.never.places().keys().chain(self.always.places().keys()).cloned().collect()
+    }
+
+    /// The invariants that `answer` breaks as the answer to `request` at its tier.
+    pub fn violated(&self, request: &DecisionRequest, answer: &TierAnswer) -> Vec<String> {
+        let broken = if answer.allowed { &self.never } else { &self.always };
+        broken.answer(request, answer.tier).policies
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary `ringfence-policy`: check, test, ask, sign and serve a policy repository.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    policy_as_code::cli::main()
+}

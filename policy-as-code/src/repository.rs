@@ -1,0 +1,176 @@
+//! A policy repository in memory, read once, so that what is checked, digested and served are the same bytes.
+//!
+//! It knows which files belong to a repository and how many there may be; it does not know what they mean.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use policy_as_code_cedar::Source;
+use shared::Digest;
+
+use crate::PolicyError;
+
+/// How many files a repository may have.
+pub const MAX_FILES: usize = 2_000;
+/// How large a file may be, in bytes.
+pub const MAX_FILE: usize = 1024 * 1024;
+/// How many folders deep a file may lie.
+const MAX_DEPTH: usize = 4;
+
+/// The folders of a repository, with the endings of the files that count.
+const FOLDERS: [(&str, &[&str]); 4] = [
+    ("invariants", &["cedar"]),
+    ("playbooks", &["json"]),
+    ("policies", &["cedar"]),
+    ("schema", &["cedarschema", "toml"]),
+];
+const TESTS: (&str, &[&str]) = ("tests", &["json"]);
+
+/// The files of a policy repository by path, `/`-separated and relative to its root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repository {
+    served: BTreeMap<String, String>,
+    tests: BTreeMap<String, String>,
+}
+
+impl Repository {
+    /// Reads the repository at `root`.
+    pub fn read(root: &Path) -> Result<Self, PolicyError> {
+        if !root.is_dir() {
+            return Err(unreadable(root, "there is no such folder"));
+        }
+        let mut repository = Self::default();
+        for (folder, endings) in FOLDERS {
+            read_folder(root, folder, endings, &mut repository.served)?;
+        }
+        read_folder(root, TESTS.0, TESTS.1, &mut repository.tests)?;
+        Ok(repository)
+    }
+
+    /// A repository from its files, as they stand in a bundle or a commit.
+    pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Self {
+        let (tests, served) = files.into_iter().partition(|(path, _)| path.starts_with("tests/"));
+        Self { served, tests }
+    }
+
+    /// The file at `path`.
+    pub fn file(&self, path: &'static str) -> Result<Source, PolicyError> {
+        let text = self.served.get(path).ok_or(PolicyError::Missing { path })?;
+        Ok(Source { path: path.to_owned(), text: text.clone() })
+    }
+
+    /// The files under `folder`, in path order.
+    pub fn folder(&self, folder: &str) -> Vec<Source> {
+        under(&self.served, folder)
+    }
+
+    /// The policy tests, in path order.
+    pub fn tests(&self) -> Vec<Source> {
+        under(&self.tests, TESTS.0)
+    }
+
+    /// SHA-256 of every file that is served; tests are not.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        let digest = |text: &String| shared_crypto::digest(text.as_bytes());
+        self.served.iter().map(|(path, text)| (path.clone(), digest(text))).collect()
+    }
+
+    /// The bundle digest: SHA-256 of the canonical JSON of [`Repository::digests`].
+    pub fn digest(&self) -> Result<Digest, PolicyError> {
+        Ok(shared_crypto::digest_of(&self.digests())?)
+    }
+}
+
+fn under(files: &BTreeMap<String, String>, folder: &str) -> Vec<Source> {
+    let prefix = format!("{folder}/");
+    let inside = files.iter().filter(|(path, _)| path.starts_with(&prefix));
+    inside.map(|(path, text)| Source { path: path.clone(), text: text.clone() }).collect()
+}
+
+fn read_folder(
+    root: &Path,
+    folder: &str,
+    endings: &[&str],
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), PolicyError> {
+    let mut open = vec![(root.join(folder), folder.to_owned(), 1)];
+    while let Some((directory, name, depth)) = open.pop() {
+        if depth > MAX_DEPTH {
+            return Err(PolicyError::TooLarge { what: "folders in depth", limit: MAX_DEPTH });
+        }
+        for (path, entry) in entries(&directory)? {
+            let inside = format!("{name}/{entry}");
+            if path.is_dir() {
+                open.push((path, inside, depth + 1));
+            } else if endings.iter().any(|ending| entry.ends_with(&format!(".{ending}"))) {
+                files.insert(inside, read_file(&path)?);
+            }
+        }
+        if files.len() > MAX_FILES {
+            return Err(PolicyError::TooLarge { what: "files", limit: MAX_FILES });
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: impl std::fmt::Display) -> PolicyError {
+    PolicyError::Read { path: path.display().to_string(), reason: error.to_string() }
+}
+
+/// What lies in `directory`; nothing when there is no such folder.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, PolicyError> {
+    let listing = match std::fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(directory, error)),
+    };
+    let mut entries = Vec::new();
+    for entry in listing.take(MAX_FILES + 1) {
+        let entry = entry.map_err(|error| unreadable(directory, error))?;
+        entries.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+    }
+    Ok(entries)
+}
+
+fn read_file(path: &Path) -> Result<String, PolicyError> {
+    let bytes = std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
+    if usize::try_from(bytes).map_or(true, |bytes| bytes > MAX_FILE) {
+        return Err(PolicyError::TooLarge { what: "bytes in a file", limit: MAX_FILE });
+    }
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn the_digest_covers_paths_and_bytes_of_what_is_served_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "policies/sites/a.cedar", "a");
+        write(root.path(), "schema/domain.toml", "b");
+        let digest = || Repository::read(root.path()).unwrap().digest().unwrap();
+        let first = digest();
+        write(root.path(), "tests/a.json", "[]");
+        write(root.path(), "policies/README.md", "not a policy");
+        assert_eq!(digest(), first);
+        write(root.path(), "policies/sites/a.cedar", "b");
+        let second = digest();
+        assert_ne!(second, first);
+        std::fs::rename(root.path().join("policies/sites/a.cedar"), root.path().join("policies/a.cedar")).unwrap();
+        assert_ne!(digest(), second);
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "policies/a.cedar", &"/".repeat(MAX_FILE + 1));
+        assert!(matches!(Repository::read(root.path()), Err(PolicyError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,153 @@
+//! What several tests need: the shipped repository, requests, subjects, a journal that remembers, a store that crashes.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use shared::asset::{Asset, Criticality};
+use shared::audit::AuditKind;
+use shared::decision::{ContainmentAction, DecisionContext, DecisionRequest, Requester};
+use shared::detection::Detection;
+use shared::store::{Batch, Entry, Key, Store, StoreError};
+use shared::{AssetId, Digest, ReleaseId, RunId, Timestamp};
+
+use crate::containment::PeerGroup;
+use crate::decide::Engine;
+use crate::journal::{Journal, JournalError};
+use crate::playbook::Subject;
+use crate::repository::Repository;
+
+/// The repository as it ships.
+pub(crate) fn shipped() -> Repository {
+    Repository::read(&PathBuf::from(env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The shipped policies in force.
+pub(crate) fn engine() -> Arc<Engine> {
+    Arc::new(Engine::new(&shipped()).unwrap())
+}
+
+/// The shipped repository with `extra` files on top; an empty text takes a file away.
+pub(crate) fn changed(extra: &[(&str, &str)]) -> Repository {
+    let shipped = shipped();
+    let folders = ["policies", "schema", "invariants", "playbooks"];
+    let mut files: std::collections::BTreeMap<String, String> =
+        folders.iter().flat_map(|folder| shipped.folder(folder)).map(|file| (file.path, file.text)).collect();
+    for (path, text) in extra {
+        files.insert((*path).to_owned(), (*text).to_owned());
+        files.retain(|_, text| !text.is_empty());
+    }
+    Repository::from_files(files)
+}
+
+pub(crate) fn asset_id(name: &str) -> AssetId {
+    AssetId::new(name).unwrap()
+}
+
+pub(crate) fn run_id(name: &str) -> RunId {
+    RunId::new(name).unwrap()
+}
+
+pub(crate) fn release() -> Requester {
+    let release_id = ReleaseId::new("fraud-7").unwrap();
+    Requester::Release { release_id, signed: true, validated: true, age_days: 3 }
+}
+
+pub(crate) fn asset(name: &str) -> Asset {
+    Asset {
+        asset_id: asset_id(name),
+        criticality: Criticality::Standard,
+        environment: "production".to_owned(),
+        owner: "reporting".to_owned(),
+        tags: [].into(),
+    }
+}
+
+/// A request that every tier allows.
+pub(crate) fn request(action: ContainmentAction) -> DecisionRequest {
+    DecisionRequest {
+        requester: release(),
+        action,
+        asset: asset("reporting-reader"),
+        context: DecisionContext {
+            score_bp: 9_900,
+            false_positive_rate_bp: 1,
+            blast_radius: 1,
+            healthy_peers: 9,
+            active_containments: 0,
+            playbook_step: 3,
+            monitored_s: 600,
+            reversible: true,
+            maintenance_window: false,
+            approvals: 0,
+        },
+    }
+}
+
+/// A subject on which `contain-account` runs through by itself.
+pub(crate) fn subject(name: &str) -> Subject {
+    Subject {
+        detection: Detection {
+            event_id: "event-1".to_owned(),
+            event_time: Timestamp::EPOCH,
+            principal_token: "0f".repeat(16),
+            release_id: ReleaseId::new("fraud-7").unwrap(),
+            release_digest: Digest([7; 32]),
+            score_bp: 9_900,
+            false_positive_rate_bp: 1,
+            reasons: Vec::new(),
+        },
+        requester: release(),
+        asset: asset(name),
+        peers: PeerGroup { name: "reporting".to_owned(), size: 10 },
+        blast_radius: 1,
+        maintenance_window: false,
+    }
+}
+
+/// A journal that remembers.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) records: Mutex<Vec<(AuditKind, Value)>>,
+}
+
+impl Journal for Memory {
+    fn record(&self, kind: AuditKind, content: Value) -> Result<u64, JournalError> {
+        let mut records = self.records.lock().unwrap();
+        records.push((kind, content));
+        Ok(u64::try_from(records.len()).unwrap() - 1)
+    }
+}
+
+/// A store that takes so many writes and then fails for ever, as if the process had died there.
+pub(crate) struct Crashing {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) writes_left: AtomicU64,
+}
+
+impl Crashing {
+    fn dead() -> StoreError {
+        StoreError::Engine { location: "test".to_owned(), reason: "crashed".to_owned() }
+    }
+}
+
+impl Store for Crashing {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.writes_left.load(Ordering::SeqCst) == 0 { Err(Self::dead()) } else { self.inner.get(key) }
+    }
+
+    fn scan(&self, tree: &'static str, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
+        if self.writes_left.load(Ordering::SeqCst) == 0 {
+            Err(Self::dead())
+        } else {
+            self.inner.scan(tree, prefix, limit)
+        }
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        let take = |left: u64| left.checked_sub(1);
+        self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).map_err(|_| Self::dead())?;
+        self.inner.apply(batch)
+    }
+}
