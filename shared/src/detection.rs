@@ -44,7 +44,7 @@ pub struct Reason {
     pub feature: String,
     /// The feature's value.
     pub value: f32,
-    /// What it adds to the logit, against the baseline of an all-zero vector (Integrated Gradients).
+    /// What it adds to the logit, against the mean of the site's ordinary events (Integrated Gradients).
     pub contribution: f32,
 }
 
@@ -66,6 +66,6 @@ pub struct Detection {
     pub score_bp: u16,
     /// False-positive rate at this score on the site's own calibration window, in basis points.
     pub false_positive_rate_bp: u16,
-    /// The features that moved the score most, largest first.
+    /// The features that raised the score most, largest first.
     pub reasons: Vec<Reason>,
 }

@@ -45,7 +45,7 @@ fn scores(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inference, 96-64-32");
     group.bench_function("one row", |b| b.iter(|| model.probability(black_box(&row))));
     group.bench_function("256 rows", |b| b.iter(|| model.logits(black_box(&rows))));
-    group.bench_function("reasons, 32 steps", |b| b.iter(|| model.attributions(black_box(&row), 32)));
+    group.bench_function("reasons, 32 steps", |b| b.iter(|| model.attributions(black_box(&row), &[0.0; 96], 32)));
     group.finish();
 }
 
