@@ -1,0 +1,154 @@
+//! Local training: what one participant does between a round's checkpoint and its update.
+//!
+//! Nothing of the records shapes a private round but the clipped, noised gradients: the sample is a coin per record,
+//! the number of steps is the recipe's, the noised sum is divided by the expected sample size, and no loss or gradient
+//! norm comes out. The number of records counts as public: a neighbouring data set has a blank in place of a record
+//! ("zero-out" adjacency, for which the accountant's Poisson-sampled Gaussian holds; Kairouz et al. 2021, "Practical
+//! and Private (Deep) Learning without Sampling or Shuffling", definition 1.1).
+
+mod dataset;
+
+pub use dataset::{Dataset, Sample};
+
+use rand_chacha::ChaCha20Rng;
+use shared::ParamVector;
+use shared::task::Recipe;
+use shared_model::{Model, ModelError, Noise, NoiseError, PrivateStep, StepSettings, Trainer};
+use shared_privacy::noise::GaussianNoise;
+
+/// The exact sampler as the trainer's noise source.
+pub struct ExactNoise(pub GaussianNoise);
+
+impl Noise for ExactNoise {
+    fn add(&mut self, std_dev: f64, values: &mut [f32]) -> Result<(), NoiseError> {
+        self.0.add(std_dev, values).map_err(|error| NoiseError::from(Box::new(error)))
+    }
+}
+
+/// Trains from `checkpoint` for one round of `recipe` and returns the change: an update, in the clear.
+///
+/// `rng` chooses the samples and `noise` hides the records; for a private update both are seeded by the operating
+/// system and never used twice. Whether the round may be debited at all is asked of the privacy ledger beforehand.
+pub fn train_round(
+    checkpoint: &Model,
+    dataset: &Dataset,
+    recipe: &Recipe,
+    rng: &mut ChaCha20Rng,
+    noise: &mut dyn Noise,
+) -> Result<ParamVector, ModelError> {
+    let settings = StepSettings { learning_rate: recipe.learning_rate, momentum: recipe.momentum };
+    let mut trainer = Trainer::new(checkpoint.clone(), settings);
+    let private = private_step(recipe, dataset);
+    for _ in 0..recipe.local_steps {
+        let sample = dataset.poisson_sample(recipe.sampling_rate, rng);
+        match &private {
+            Some(step) => drop(trainer.step_private(&sample.batch(), step, noise)?),
+            None => trainer.step_plain(&sample.batch())?,
+        }
+    }
+    Ok(trainer.into_model().params().minus(&checkpoint.params())?)
+}
+
+/// What makes each step of `recipe` private; `None` where the recipe adds no noise.
+fn private_step(recipe: &Recipe, dataset: &Dataset) -> Option<PrivateStep> {
+    recipe.noise_multiplier.map(|noise_multiplier| PrivateStep {
+        clip_norm: recipe.clip_norm,
+        noise_std: noise_multiplier * recipe.clip_norm,
+        expected_batch: recipe.sampling_rate * f64::from(dataset.len()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng;
+    use shared::task::ModelSpec;
+    use shared_model::initial_params;
+
+    use super::*;
+    use crate::quality::Quality;
+
+    fn linear(inputs: u32) -> Model {
+        let spec = ModelSpec { inputs, hidden: Vec::new() };
+        Model::new(&spec, &initial_params(&spec, 0)).unwrap()
+    }
+
+    /// Attacks lie at (1, 1), the rest at (-1, 1).
+    fn separable(records: u32) -> Dataset {
+        let mut dataset = Dataset::new(2);
+        for record in 0..records {
+            let (row, scenario) = if record % 4 == 0 { ([1.0, 1.0], Some("dump")) } else { ([-1.0, 1.0], None) };
+            dataset.push(&row, scenario).unwrap();
+        }
+        dataset
+    }
+
+    fn recipe(noise_multiplier: Option<f64>) -> Recipe {
+        let (learning_rate, momentum) = (0.5, 0.5);
+        Recipe { local_steps: 20, sampling_rate: 0.5, learning_rate, momentum, clip_norm: 1.0, noise_multiplier }
+    }
+
+    fn train(dataset: &Dataset, recipe: &Recipe, seed: u8) -> ParamVector {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let mut noise = ExactNoise(GaussianNoise::from_seed([seed; 32]));
+        train_round(&linear(2), dataset, recipe, &mut rng, &mut noise).unwrap()
+    }
+
+    fn quality(dataset: &Dataset, update: &ParamVector) -> Quality {
+        let start = linear(2);
+        let trained = Model::new(start.spec(), &start.params().plus(update).unwrap()).unwrap();
+        Quality::measure(&dataset.scored(&trained).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_round_learns_with_and_without_noise() {
+        let dataset = separable(400);
+        for noise_multiplier in [None, Some(1.0)] {
+            let update = train(&dataset, &recipe(noise_multiplier), 1);
+            assert!(quality(&dataset, &update).auc > 0.999, "{noise_multiplier:?}");
+        }
+    }
+
+    #[test]
+    fn the_seeds_decide_the_update_and_nothing_else_does() {
+        let dataset = separable(100);
+        let recipe = recipe(Some(1.0));
+        assert_eq!(train(&dataset, &recipe, 1), train(&dataset, &recipe, 1));
+        assert_ne!(train(&dataset, &recipe, 1), train(&dataset, &recipe, 2));
+    }
+
+    #[test]
+    fn without_records_a_private_round_is_refused_and_a_plain_one_changes_nothing() {
+        let empty = Dataset::new(2);
+        let mut noise = ExactNoise(GaussianNoise::from_seed([0; 32]));
+        let mut rng = ChaCha20Rng::from_seed([0; 32]);
+        let private = train_round(&linear(2), &empty, &recipe(Some(1.0)), &mut rng, &mut noise);
+        assert!(matches!(private, Err(ModelError::Setting { name: "expected_batch", .. })));
+        let plain = train_round(&linear(2), &empty, &recipe(None), &mut rng, &mut noise).unwrap();
+        assert_eq!(plain.l2_norm(), 0.0);
+    }
+
+    #[test]
+    fn noise_of_a_private_round_has_the_deviation_that_the_accountant_assumes() {
+        // All-zero rows leave a gradient on the bias alone, so that the other coordinates hold pure noise.
+        let mut dataset = Dataset::new(4000);
+        for _ in 0..50 {
+            dataset.push(&[0.0; 4000], None).unwrap();
+        }
+        let recipe = Recipe {
+            local_steps: 1,
+            sampling_rate: 0.4,
+            learning_rate: 1.0,
+            momentum: 0.0,
+            clip_norm: 3.0,
+            noise_multiplier: Some(2.0),
+        };
+        let mut noise = ExactNoise(GaussianNoise::from_seed([9; 32]));
+        let mut rng = ChaCha20Rng::from_seed([9; 32]);
+        let update = train_round(&linear(4000), &dataset, &recipe, &mut rng, &mut noise).unwrap();
+        let pure = &update.as_slice()[..4000];
+        let variance = pure.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / 4000.0;
+        let expected = 2.0 * 3.0 / (0.4 * 50.0);
+        // The standard error of the deviation is 1.1 % here.
+        assert!((variance.sqrt() / expected - 1.0).abs() < 0.05, "{} against {expected}", variance.sqrt());
+    }
+}
