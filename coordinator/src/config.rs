@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared_ops::telemetry::LogFormat;
+use shared_ops::telemetry::LogConfig;
 
 /// What `ringfence-coordinator.toml` may say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Config {
     /// What is refused for being too much.
     pub limits: Limits,
     /// What is logged, to stderr.
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 /// Where participants connect.
@@ -68,16 +68,6 @@ pub struct Limits {
     pub aborted_rounds: NonZeroU32,
 }
 
-/// What is logged, to stderr.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Text for people, or one JSON object a line.
-    pub format: LogFormat,
-    /// A `tracing` filter, such as `info,coordinator=debug`.
-    pub filter: String,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -85,7 +75,7 @@ impl Default for Config {
             federation: Federation::default(),
             admin: Admin::default(),
             limits: Limits::default(),
-            log: Log::default(),
+            log: LogConfig::default(),
         }
     }
 }
@@ -118,12 +108,6 @@ impl Default for Limits {
             tasks: at_least_one(1000),
             aborted_rounds: at_least_one(100),
         }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Human, filter: "info".to_owned() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use shared_crypto::PublicKey;
 use shared_ops::Secret;
-use shared_ops::telemetry::LogFormat;
+use shared_ops::telemetry::LogConfig;
 
 /// What `ringfence-policy.toml` may say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Config {
     /// What a repository must prove to be served.
     pub bundle: Bundle,
     /// What is logged, to stderr.
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 /// Where decisions are asked for.
@@ -44,31 +44,15 @@ pub struct Bundle {
     pub public_key: Option<PublicKey>,
 }
 
-/// What is logged, to stderr.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Text for people, or one JSON object a line.
-    pub format: LogFormat,
-    /// A `tracing` filter, such as `info,policy_as_code=debug`.
-    pub filter: String,
-}
-
 impl Default for Config {
     fn default() -> Self {
-        Self { repo: PathBuf::from("."), http: Http::default(), bundle: Bundle::default(), log: Log::default() }
+        Self { repo: PathBuf::from("."), http: Http::default(), bundle: Bundle::default(), log: LogConfig::default() }
     }
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8483)), body_bytes: 65_536, token: None }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Human, filter: "info".to_owned() }
     }
 }
 

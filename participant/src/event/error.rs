@@ -71,7 +71,7 @@ impl Explain for EventError {
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } => "check that `--format` names the format of the input",
+            Self::Malformed { .. } => "check that `--as` names the format of the input",
             Self::MissingField { .. } => "let the source fill the field, or drop the record before it comes here",
             Self::BadTimestamp => "write times in UTC (PostgreSQL: `log_timezone = 'UTC'`) or with a numeric offset",
             Self::TooLong { .. } | Self::TooMany { .. } => "look at the source: no honest record is this large",

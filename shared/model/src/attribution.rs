@@ -106,7 +106,10 @@ mod tests {
     #[test]
     fn what_cannot_be_attributed_is_refused() {
         let model = model(3, &[2]);
-        assert!(matches!(model.attributions(&[0.0; 6], &[0.0; 3], 8), Err(ModelError::RowLength { expected: 3, found: 6 })));
+        assert!(matches!(
+            model.attributions(&[0.0; 6], &[0.0; 3], 8),
+            Err(ModelError::RowLength { expected: 3, found: 6 })
+        ));
         assert!(matches!(
             model.attributions(&[0.0; 3], &[0.0; 2], 8),
             Err(ModelError::RowLength { expected: 3, found: 2 })
@@ -116,7 +119,10 @@ mod tests {
             Err(ModelError::InputNotFinite { row: 0, column: 1 })
         ));
         for steps in [0, MAX_STEPS + 1] {
-            assert!(matches!(model.attributions(&[0.0; 3], &[0.0; 3], steps), Err(ModelError::Setting { name: "steps", .. })));
+            assert!(matches!(
+                model.attributions(&[0.0; 3], &[0.0; 3], steps),
+                Err(ModelError::Setting { name: "steps", .. })
+            ));
         }
     }
 }

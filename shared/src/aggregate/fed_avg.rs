@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_order_of_updates_changes_no_bit() {
         let updates: Vec<ParamVector> =
-            (0..64).map(|i| vector(&[(i as f32).sin() * 1e-3, (i as f32).cos() * 700.0])).collect();
+            (0..64_u8).map(|i| vector(&[f32::from(i).sin() * 1e-3, f32::from(i).cos() * 700.0])).collect();
         let mut forward = FedAvg::new(2);
         let mut backward = FedAvg::new(2);
         for update in &updates {

@@ -1,1 +1,0 @@
-//! Runnable tours of Ringfence.

@@ -1,0 +1,172 @@
+//! Releases at a site: verified before they are installed, one kept behind the one that serves for rollback.
+//!
+//! A release that does not verify is never written, so a restart cannot find it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::document::SignedDocument;
+use shared::release::{Release, RoundRecord};
+use shared::store::{Batch, Key, Store};
+use shared::task::Task;
+use shared::{Digest, ParamVector, ParticipantId, ReleaseId, canonical};
+use shared_crypto::{PublicKey, digest, digest_of, document_digest};
+use shared_model::Model;
+
+use crate::error::{ReleaseFault, SiteError};
+use crate::feature;
+
+const DOCUMENTS: &str = "release";
+const PARAMS: &str = "release-params";
+const INSTALLED: &str = "release-installed";
+const CURRENT: &str = "current";
+const PREVIOUS: &str = "previous";
+
+/// A release as the coordinator hands it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseBundle {
+    /// The signed release.
+    pub release: SignedDocument,
+    /// The signed record of its round.
+    pub record: SignedDocument,
+    /// The parameters, little-endian f32.
+    #[serde(skip)]
+    pub params: Vec<u8>,
+}
+
+/// What a site knows by itself of the task that a release is to come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The task that the site admitted.
+    pub task: &'a Task,
+    /// Digest of the signed task.
+    pub task_digest: Digest,
+    /// The site.
+    pub participant_id: &'a ParticipantId,
+    /// Digest of the update that the coordinator acknowledged to the site in the release's round, if there is one.
+    pub own_update: Option<Digest>,
+}
+
+/// A release that verified, ready to score.
+#[derive(Debug)]
+pub struct Installed {
+    /// What the coordinator signed.
+    pub release: Release,
+    /// Digest of the signed release.
+    pub digest: Digest,
+    /// The model.
+    pub model: Model,
+}
+
+impl ReleaseBundle {
+    /// Checks the chain from the coordinator's key to the parameters: release, round record, candidate, parameters; and
+    /// that this site computes the features which the model was trained on.
+    pub fn verify(&self, coordinator: &PublicKey) -> Result<Installed, SiteError> {
+        let (release, record) = self.open(coordinator)?;
+        expect("the round record", release.round_record, document_digest(&self.record))?;
+        expect("the round record's task", release.task_digest, record.task_digest)?;
+        expect("the round record's candidate", release.params, record.candidate)?;
+        if release.round_id != record.round_id {
+            return Err(ReleaseFault::OtherRound { release: release.round_id, record: record.round_id }.into());
+        }
+        expect("the vector of parameters", release.params, digest(&self.params))?;
+        expect("the feature view", release.feature_view.digest, digest_of(&feature::view())?)?;
+        let params = ParamVector::from_le_bytes(&self.params, release.model.param_count())?;
+        let model = Model::new(&release.model, &params)?;
+        Ok(Installed { digest: document_digest(&self.release), release, model })
+    }
+
+    /// Checks that the release is of the task that the site admitted, and that the site's own update is in its round.
+    fn fits(&self, expected: &Expected<'_>, coordinator: &PublicKey) -> Result<(), SiteError> {
+        let (release, record) = self.open(coordinator)?;
+        expect("the release's task", expected.task_digest, release.task_digest)?;
+        expect("the release's model", digest_of(&expected.task.model)?, digest_of(&release.model)?)?;
+        if let Some(own) = expected.own_update {
+            let recorded = record.accepted.get(expected.participant_id).ok_or(ReleaseFault::OwnUpdateMissing)?;
+            expect("the recorded update of this site", own, *recorded)?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, coordinator: &PublicKey) -> Result<(Release, RoundRecord), SiteError> {
+        Ok((coordinator.open(&self.release)?, coordinator.open(&self.record)?))
+    }
+}
+
+fn expect(what: &'static str, expected: Digest, found: Digest) -> Result<(), ReleaseFault> {
+    if expected == found { Ok(()) } else { Err(ReleaseFault::Differs { what, expected, found }) }
+}
+
+/// The releases that a site keeps: the one that serves and the one before it.
+pub struct Releases {
+    store: Arc<dyn Store>,
+    coordinator: PublicKey,
+}
+
+impl Releases {
+    /// The releases in `store`, trusted by `coordinator`'s key.
+    pub fn new(store: Arc<dyn Store>, coordinator: PublicKey) -> Self {
+        Self { store, coordinator }
+    }
+
+    /// Verifies `bundle` and makes it the serving release; what served before is kept for rollback.
+    pub fn install(&self, bundle: &ReleaseBundle, expected: &Expected<'_>) -> Result<Installed, SiteError> {
+        let installed = bundle.verify(&self.coordinator)?;
+        bundle.fits(expected, &self.coordinator)?;
+        let current = self.load(CURRENT)?;
+        if current.as_ref() == Some(bundle) {
+            return Ok(installed);
+        }
+        let mut batch = unchanged(current.as_ref())?;
+        if let Some(current) = &current {
+            batch = put(batch, PREVIOUS, current)?;
+        }
+        let name = installed.release.release_id.as_str();
+        self.store.apply(put(batch, CURRENT, bundle)?.put(Key::new(INSTALLED, name), []))?;
+        metrics::counter!("ringfence_releases_installed_total").increment(1);
+        Ok(installed)
+    }
+
+    /// Whether a release was ever installed, also where it was rolled back since.
+    pub fn was_installed(&self, release_id: &ReleaseId) -> Result<bool, SiteError> {
+        Ok(self.store.get(&Key::new(INSTALLED, release_id.as_str()))?.is_some())
+    }
+
+    /// The serving release, verified once more; `None` before the first one.
+    pub fn current(&self) -> Result<Option<Installed>, SiteError> {
+        self.load(CURRENT)?.map(|bundle| bundle.verify(&self.coordinator)).transpose()
+    }
+
+    /// Makes the release before the serving one serve again.
+    pub fn roll_back(&self) -> Result<Installed, SiteError> {
+        let previous = self.load(PREVIOUS)?.ok_or(ReleaseFault::NothingBefore)?;
+        let installed = previous.verify(&self.coordinator)?;
+        let batch = put(unchanged(self.load(CURRENT)?.as_ref())?, CURRENT, &previous)?;
+        self.store.apply(batch.delete(Key::new(DOCUMENTS, PREVIOUS)).delete(Key::new(PARAMS, PREVIOUS)))?;
+        Ok(installed)
+    }
+
+    fn load(&self, place: &'static str) -> Result<Option<ReleaseBundle>, SiteError> {
+        let Some(documents) = self.store.get(&Key::new(DOCUMENTS, place))? else { return Ok(None) };
+        let params = self.store.get(&Key::new(PARAMS, place))?.unwrap_or_default();
+        Ok(Some(ReleaseBundle { params, ..canonical::decode(&documents)? }))
+    }
+}
+
+/// A batch that applies only while `current` is what serves: of two who change it at once, one is refused.
+fn unchanged(current: Option<&ReleaseBundle>) -> Result<Batch, SiteError> {
+    let key = Key::new(DOCUMENTS, CURRENT);
+    match current {
+        Some(bundle) => Ok(Batch::new().expect(key, canonical::encode(bundle)?)),
+        None => Ok(Batch::new().expect_absent(key)),
+    }
+}
+
+fn put(batch: Batch, place: &'static str, bundle: &ReleaseBundle) -> Result<Batch, SiteError> {
+    let documents = canonical::encode(bundle)?;
+    Ok(batch.put(Key::new(DOCUMENTS, place), documents).put(Key::new(PARAMS, place), bundle.params.as_slice()))
+}
+
+#[cfg(test)]
+mod tests;

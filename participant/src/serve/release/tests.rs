@@ -1,0 +1,135 @@
+//! Every link of a release's chain is checked, and nothing is written when one does not hold.
+
+use shared_crypto::SigningKey;
+use shared_store::MemoryStore;
+
+use super::*;
+use crate::testing::{Published, participant_id, round};
+
+/// Spoils one link of a release.
+type Tampering = fn(&mut Published);
+
+fn releases(store: &Arc<MemoryStore>) -> Releases {
+    Releases::new(store.clone(), Published::new(1).coordinator.public())
+}
+
+fn install(releases: &Releases, published: &Published) -> Result<Installed, SiteError> {
+    releases.install(&published.bundle(), &published.expected(&participant_id()))
+}
+
+fn serving(releases: &Releases) -> Option<String> {
+    releases.current().unwrap().map(|installed| installed.release.release_id.to_string())
+}
+
+fn is_untouched(store: &MemoryStore) -> bool {
+    [DOCUMENTS, PARAMS, INSTALLED].iter().all(|tree| store.scan(tree, &[], 9).unwrap().is_empty())
+}
+
+#[test]
+fn a_release_whose_chain_holds_is_installed_and_found_again() {
+    let store = Arc::new(MemoryStore::default());
+    assert_eq!(serving(&releases(&store)), None);
+    install(&releases(&store), &Published::new(1)).unwrap();
+    assert_eq!(serving(&releases(&store)).as_deref(), Some("guard-1"));
+    assert!(releases(&store).was_installed(&Published::new(1).release.release_id).unwrap());
+    assert!(!releases(&store).was_installed(&Published::new(2).release.release_id).unwrap());
+}
+
+#[test]
+fn every_broken_link_is_refused_and_nothing_is_written() {
+    let tamperings: [(&str, Tampering); 11] = [
+        ("signed by another key", |one| one.coordinator = SigningKey::from_seed(&[7; 32])),
+        ("another task in the record", |one| one.record.task_digest = digest(b"other")),
+        ("another task in the release", |one| one.release.task_digest = digest(b"other")),
+        ("another task in both", |one| {
+            one.record.task_digest = digest(b"other");
+            one.release.task_digest = digest(b"other");
+        }),
+        ("another round", |one| one.release.round_id = round(9)),
+        ("another candidate", |one| one.record.candidate = digest(b"other")),
+        ("other parameters", |one| one.params[0] ^= 1),
+        ("another feature view", |one| one.release.feature_view.digest = digest(b"other")),
+        ("another model", |one| one.release.model.hidden = vec![1]),
+        ("the site's update replaced", |one| {
+            one.record.accepted.insert(participant_id(), digest(b"other"));
+        }),
+        ("the site's update left out", |one| one.record.accepted.clear()),
+    ];
+    for (what, tamper) in tamperings {
+        let store = Arc::new(MemoryStore::default());
+        let mut published = Published::new(1);
+        tamper(&mut published);
+        assert!(install(&releases(&store), &published).is_err(), "{what}");
+        assert!(is_untouched(&store), "{what}");
+    }
+}
+
+#[test]
+fn a_record_that_the_release_does_not_name_is_refused() {
+    let store = Arc::new(MemoryStore::default());
+    let mut published = Published::new(1);
+    let release = published.bundle().release;
+    published.record.committed_at = shared::Timestamp::EPOCH;
+    let bundle = ReleaseBundle { release, ..published.bundle() };
+    let refused = releases(&store).install(&bundle, &published.expected(&participant_id()));
+    assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::Differs { what: "the round record", .. }))));
+    assert!(is_untouched(&store));
+}
+
+#[test]
+fn a_body_that_was_changed_after_signing_is_refused() {
+    let (store, published) = (Arc::new(MemoryStore::default()), Published::new(1));
+    let changes: [fn(&mut ReleaseBundle) -> &mut SignedDocument; 2] =
+        [|bundle| &mut bundle.release, |bundle| &mut bundle.record];
+    for part in changes {
+        let mut bundle = published.bundle();
+        let document = part(&mut bundle);
+        document.body = document.body.replace("2026-03-20", "2026-03-21");
+        let refused = releases(&store).install(&bundle, &published.expected(&participant_id()));
+        assert!(matches!(refused, Err(SiteError::Crypto(_))));
+        assert!(is_untouched(&store));
+    }
+}
+
+#[test]
+fn a_site_that_sent_nothing_takes_a_release_without_its_update() {
+    let mut published = Published::new(1);
+    published.record.accepted.clear();
+    published.own_update = None;
+    install(&releases(&Arc::new(MemoryStore::default())), &published).unwrap();
+}
+
+#[test]
+fn rolling_back_goes_one_step_and_no_further() {
+    let store = Arc::new(MemoryStore::default());
+    let releases = releases(&store);
+    for number in 1..=3 {
+        install(&releases, &Published::new(number)).unwrap();
+    }
+    assert_eq!(releases.roll_back().unwrap().release.release_id.as_str(), "guard-2");
+    assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
+    let refused = releases.roll_back();
+    assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::NothingBefore))));
+    assert!(releases.was_installed(&Published::new(3).release.release_id).unwrap());
+}
+
+#[test]
+fn installing_the_same_release_again_keeps_the_one_before_it() {
+    let releases = releases(&Arc::new(MemoryStore::default()));
+    for number in [1, 2, 2] {
+        install(&releases, &Published::new(number)).unwrap();
+    }
+    assert_eq!(releases.roll_back().unwrap().release.release_id.as_str(), "guard-1");
+}
+
+#[test]
+fn parameters_that_were_damaged_on_disk_do_not_serve() {
+    let store = Arc::new(MemoryStore::default());
+    install(&releases(&store), &Published::new(1)).unwrap();
+    let mut params = Published::new(1).params;
+    params[5] ^= 1;
+    store.apply(Batch::new().put(Key::new(PARAMS, CURRENT), params)).unwrap();
+    assert!(matches!(releases(&store).current(), Err(SiteError::Release(ReleaseFault::Differs { .. }))));
+    store.apply(Batch::new().delete(Key::new(PARAMS, CURRENT))).unwrap();
+    assert!(releases(&store).current().is_err());
+}

@@ -1,0 +1,256 @@
+//! A participant at work: it scores what comes, answers detections, and learns with its federation in the background.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use policy_as_code::playbook::{Responder, RunState};
+use shared::release::Release;
+use shared::{Digest, Explain, RunId};
+use shared_crypto::document_digest;
+use shared_ops::health::Health;
+use shared_wire::TaskState;
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::{Collector, Format, Ingested};
+use crate::error::{ReleaseFault, SiteError};
+use crate::online::{Online, Raised};
+use crate::progress::Observer;
+use crate::records::Records;
+use crate::respond::{RespondError, Response};
+use crate::rpc::{Credentials, Membership, Outcome};
+use crate::serve::{Releases, Scorer};
+use crate::site::{Site, blocking};
+
+/// The component of the process's health that says whether the federation can be reached.
+pub const FEDERATION: &str = "federation";
+/// How often leases, approvals and interrupted runs are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long to wait before asking the federation for tasks again.
+const ASK_FOR_TASKS: Duration = Duration::from_secs(10);
+
+/// A participant at work.
+pub struct Service {
+    /// The site.
+    pub site: Arc<Site>,
+    /// Its online path.
+    pub online: Online,
+    records: Option<Arc<Records>>,
+    response: Option<Response>,
+    /// Held while a release is put to work.
+    installing: Mutex<()>,
+}
+
+/// What became of a body of events.
+#[derive(Debug)]
+pub struct Answered {
+    /// How many events were stored, known before, or rejected.
+    pub ingested: Ingested,
+    /// Detections.
+    pub raised: Vec<Raised>,
+    /// The runs that answer them.
+    pub runs: Vec<RunId>,
+}
+
+impl Service {
+    /// Reads the lake, and puts the kept release to work if there is one. Without labelled records the site scores with
+    /// nothing and trains on nothing, but still takes events in.
+    pub fn open(site: Arc<Site>, response: Option<Response>) -> Result<Self, SiteError> {
+        let (records, engine) = Records::read(&site)?;
+        let records = records.map(Arc::new);
+        let online = Online::new(Arc::clone(&site), engine);
+        let service = Self { online, site, records, response, installing: Mutex::default() };
+        match service.serve_current() {
+            Err(error @ SiteError::Release(_)) => {
+                tracing::error!(%error, "the kept release does not verify any more: events are taken in unscored");
+            }
+            served => served?,
+        }
+        Ok(service)
+    }
+
+    /// Puts the release to work that is kept as the current one, if there is one: the last to call this serves what the
+    /// store says, whoever changed it meanwhile.
+    fn serve_current(&self) -> Result<(), SiteError> {
+        let _turn = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(releases) = self.releases()? else { return Ok(()) };
+        match (releases.current()?, &self.records) {
+            (Some(installed), Some(records)) => self.online.serve(installed, records)?,
+            (Some(_), None) => tracing::warn!("no labelled hold-out to calibrate with: the release does not serve"),
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn releases(&self) -> Result<Option<Releases>, SiteError> {
+        let credentials = self.credentials()?;
+        Ok(credentials.map(|credentials| Releases::new(Arc::clone(&self.site.store), credentials.coordinator_key)))
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, SiteError> {
+        Credentials::load(&self.site.folder().join("federation"))
+    }
+
+    /// Takes JSON events in, one a line, scores them and answers detections. A response that fails is logged and counted,
+    /// and keeps none of the others back.
+    pub async fn take(self: &Arc<Self>, body: Vec<u8>) -> Result<Answered, SiteError> {
+        let service = Arc::clone(self);
+        let work = move || {
+            let input = Collector::new(Cursor::new(body), Format::EventJson, service.site.latest());
+            service.online.take(input, "http")
+        };
+        let taken = blocking(work).await?;
+        let raised = taken.raised();
+        let runs = self.answer(&raised, taken.scorer.as_deref()).await;
+        Ok(Answered { ingested: taken.ingested, raised, runs })
+    }
+
+    /// Answers detections of `scorer`; the runs that do.
+    async fn answer(&self, raised: &[Raised], scorer: Option<&Scorer>) -> Vec<RunId> {
+        let (Some(response), Some(scorer)) = (&self.response, scorer) else { return Vec::new() };
+        let mut runs = Vec::new();
+        for one in raised {
+            match response.answer(one, &scorer.installed().release).await {
+                Ok(run) => runs.extend(run.map(|run| run.plan.run_id)),
+                Err(error) => {
+                    metrics::counter!("ringfence_response_errors_total").increment(1);
+                    tracing::error!(event_id = one.event.event_id(), %error, "a detection is not answered");
+                }
+            }
+        }
+        runs
+    }
+
+    fn response(&self) -> Result<&Response, RespondError> {
+        self.response.as_ref().ok_or(RespondError::Off)
+    }
+
+    /// The runs that still hold something.
+    pub fn open_runs(&self) -> Result<Vec<RunId>, SiteError> {
+        Ok(self.response()?.executor().open_runs().map_err(RespondError::from)?)
+    }
+
+    /// One run.
+    pub fn run(&self, run_id: &RunId) -> Result<RunState, SiteError> {
+        Ok(self.response()?.executor().run(run_id).map_err(RespondError::from)?)
+    }
+
+    /// Approves a step in a person's name.
+    pub async fn approve(&self, run_id: &RunId, step: u32, responder: Responder) -> Result<RunState, SiteError> {
+        let approved = self.response()?.executor().approve(run_id, step, responder).await;
+        Ok(approved.map_err(RespondError::from)?)
+    }
+
+    /// Undoes a run in a person's name.
+    pub async fn roll_back_run(&self, run_id: &RunId, responder: &str) -> Result<RunState, SiteError> {
+        let undone = self.response()?.executor().rollback(run_id, responder).await;
+        Ok(undone.map_err(RespondError::from)?)
+    }
+
+    /// Makes the release before the serving one serve again.
+    pub async fn roll_back_release(self: &Arc<Self>) -> Result<Release, SiteError> {
+        let service = Arc::clone(self);
+        let work = move || {
+            let releases = service.releases()?.ok_or(ReleaseFault::NothingBefore)?;
+            let installed = releases.roll_back()?;
+            service.serve_current()?;
+            service.site.record_release(&installed)?;
+            Ok(installed.release)
+        };
+        blocking(work).await
+    }
+
+    /// Looks after leases, approvals and interrupted runs until `stop`.
+    pub async fn look_after_runs(&self, stop: &CancellationToken) {
+        let Ok(response) = self.response() else { return };
+        let mut ticks = tokio::time::interval(TICK);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = response.executor().tick().await {
+                tracing::error!(%error, "could not look after the open runs");
+            }
+        }
+    }
+
+    /// Learns with the federation until `stop`: takes part in every task that is offered and admitted. A coordinator that
+    /// is away, now or later, is asked again.
+    pub async fn learn(
+        self: &Arc<Self>,
+        observer: Arc<dyn Observer>,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> Result<(), SiteError> {
+        let (Some(credentials), Some(records)) = (self.credentials()?, self.records.clone()) else {
+            tracing::warn!("not enrolled, or no labelled records: this site only serves");
+            health.set_ready(FEDERATION, true);
+            return Ok(());
+        };
+        let releases = Releases::new(Arc::clone(&self.site.store), credentials.coordinator_key);
+        let learning = async {
+            let membership = loop {
+                let (records, credentials) = (Arc::clone(&records), credentials.clone());
+                match Membership::connect(Arc::clone(&self.site), records, credentials, Arc::clone(&observer)).await {
+                    Ok(membership) => break membership,
+                    Err(error) => pause(&error, health).await,
+                }
+            };
+            let mut settled = BTreeSet::new();
+            loop {
+                match self.learn_once(&membership, &releases, &mut settled, health, stop).await {
+                    Ok(()) => tokio::time::sleep(ASK_FOR_TASKS).await,
+                    Err(error) => pause(&error, health).await,
+                }
+            }
+        };
+        let _stopped: Option<Infallible> = stop.run_until_cancelled(learning).await;
+        Ok(())
+    }
+
+    /// Takes part in what is offered. A task whose terms or release are refused is `settled`: it is not tried again before
+    /// a restart.
+    async fn learn_once(
+        self: &Arc<Self>,
+        membership: &Membership,
+        releases: &Releases,
+        settled: &mut BTreeSet<Digest>,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> Result<(), SiteError> {
+        let tasks = membership.tasks().await?;
+        health.set_ready(FEDERATION, true);
+        for task in tasks {
+            let digest = document_digest(&task.document);
+            let is_open = match &task.state {
+                TaskState::Running => true,
+                TaskState::Released(release_id) => !releases.was_installed(release_id)?,
+                TaskState::Refused | TaskState::Cancelled | TaskState::Failed => false,
+            };
+            if !is_open || settled.contains(&digest) {
+                continue;
+            }
+            match membership.take_part(&task.document, stop).await {
+                Ok(Outcome::Released(_)) => {
+                    let service = Arc::clone(self);
+                    blocking(move || service.serve_current()).await?;
+                }
+                Ok(Outcome::Ended(state)) => tracing::warn!(?state, "a task ended without a release"),
+                Ok(Outcome::Stopped) => return Ok(()),
+                Err(error @ (SiteError::Admission(_) | SiteError::Task(_) | SiteError::Release(_))) => {
+                    tracing::warn!(code = error.code(), %error, "stays away from a task");
+                    settled.insert(digest);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says what went wrong, and waits before it is tried again.
+async fn pause(error: &SiteError, health: &Health) {
+    health.set_ready(FEDERATION, false);
+    metrics::counter!("ringfence_learning_errors_total").increment(1);
+    tracing::error!(code = error.code(), %error, hint = error.hint(), "learning broke off, and is tried again");
+    tokio::time::sleep(ASK_FOR_TASKS).await;
+}
