@@ -1,0 +1,161 @@
+//! A site meets an attack that it never trained on: detection, reasons, decision, containment, rollback, receipt.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use participant::collect::{Collector, Format};
+use participant::online::{Raised, Taken};
+use participant::respond::Response;
+use policy_as_code::decide::Engine;
+use policy_as_code::playbook::{RunEvent, RunState, StepPhase, StepState};
+use shared::audit::AuditKind;
+use shared_audit::verify_receipt;
+
+use crate::federation::Member;
+use crate::story::{chapter, line};
+use crate::target::{Access, Target};
+
+/// Lets the member meet its fresh events and answer the clearest detection.
+pub(crate) async fn answer(member: &Member, postgres: Option<&str>) -> Result<(), anyhow::Error> {
+    let input = Collector::new(Cursor::new(&member.source.fresh), Format::EventJson, member.site.latest());
+    let taken = member.online.take(input, "fresh")?;
+    let raised = clearest(&taken, member).context("no detection on a listed account: nothing to answer")?;
+    chapter(&format!("{} meets an attack", member.source.name));
+    describe(member, &taken, &raised);
+    let account = member.site.config.response.accounts.iter();
+    let account = account.clone().find(|account| account.principal == raised.event.principal());
+    let account = account.context("the detection's principal is no listed account")?;
+    let target = Target::prepare(&member.site, account, postgres).await?;
+    let policy_dir = member.site.config.response.policy_dir.as_deref().context("no policy repository")?;
+    let engine = Arc::new(Engine::load(policy_dir)?);
+    let response = Response::new(Arc::clone(&member.site), engine, target.actuator())?;
+    let before = target.access().await?;
+    let scorer = member.online.scorer().context("no release serves")?;
+    let run = response.answer(&raised, &scorer.installed().release).await?;
+    let run = run.context("the account is not listed")?;
+    decisions(&response, &run)?;
+    let contained = target.access().await?;
+    line("effect", &change(before, contained), "probed from outside, not taken from a return code");
+    ensure!(contained != before, "the playbook changed nothing");
+    let undone = response.executor().rollback(&run.plan.run_id, "responder ada").await?;
+    let restored = target.access().await?;
+    ensure!(restored.login == before.login, "the rollback did not restore the account");
+    let steps = undone.steps.iter().filter(|step| matches!(step.phase, StepPhase::RolledBack { .. })).count();
+    line(
+        "rollback",
+        &format!("{steps} steps undone on request: {}", change(contained, restored)),
+        "every action is reversible",
+    );
+    receipt(member, &response, &run)?;
+    target.leave().await
+}
+
+/// The highest-scoring detection on an account that may be contained; an attack that the site never trained on goes
+/// before one that it did, since that is what federating is for.
+fn clearest(taken: &Taken, member: &Member) -> Option<Raised> {
+    let accounts = &member.site.config.response.accounts;
+    let listed = |raised: &Raised| accounts.iter().any(|account| account.principal == raised.event.principal());
+    let is_new = |raised: &Raised| {
+        let kind = member.source.truth.get(raised.event.event_id());
+        kind.is_some_and(|kind| !kind.is_empty() && !member.source.learnt.contains(kind))
+    };
+    let raised = taken.raised().into_iter().filter(listed);
+    raised.max_by_key(|raised| (is_new(raised), raised.detection.score_bp))
+}
+
+fn describe(member: &Member, taken: &Taken, raised: &Raised) {
+    let is_attack = |event_id: &str| member.source.truth.get(event_id).is_some_and(|attack| !attack.is_empty());
+    let fresh = taken.scored.len();
+    let attacks = taken.scored.iter().filter(|(event, _)| is_attack(event.event_id())).count();
+    let all = taken.raised();
+    let found = all.iter().filter(|raised| is_attack(raised.event.event_id())).count();
+    let (flagged, ordinary) = (all.len() - found, fresh - attacks);
+    let what = format!(
+        "{fresh} fresh events: {found} of {attacks} attack events found, {flagged} of {ordinary} others flagged"
+    );
+    line("stream", &what, "");
+    let score = f64::from(raised.detection.score_bp) / 10_000.0;
+    let rate = f64::from(raised.detection.false_positive_rate_bp) / 100.0;
+    let operation = raised.event.operation();
+    let at = raised.detection.event_time;
+    let what = format!("{operation} at {at}: score {score:.4}; {rate:.2} % of ordinary events score as high");
+    line("detection", &what, "");
+    truth(member, raised.event.event_id());
+    for (index, reason) in raised.detection.reasons.iter().enumerate() {
+        let what = format!("{:+6.2}  {} = {:.2}", reason.contribution, reason.feature, reason.value);
+        match index {
+            0 => line("reasons", &what, "what sets it apart from an ordinary event here"),
+            _ => line("", &what, ""),
+        }
+    }
+}
+
+/// What the event really was, and whether this site could have known such an attack from its own data.
+fn truth(member: &Member, event_id: &str) {
+    match member.source.truth.get(event_id).map_or("", String::as_str) {
+        "" => line("truth", "an ordinary event: a false alarm", ""),
+        kind if member.source.learnt.contains(kind) => line("truth", &format!("{kind}, seen in training here"), ""),
+        kind => {
+            let what = format!("{kind}, never seen in training here");
+            line("truth", &what, "what only another site had seen, this one finds");
+        }
+    }
+}
+
+fn decisions(response: &Response, run: &RunState) -> Result<(), anyhow::Error> {
+    for event in response.executor().events(&run.plan.run_id)? {
+        let RunEvent::Decided { step, verdict, .. } = &event else { continue };
+        let policies = verdict.decision.answers.last().map(|answer| answer.policies.join(", ")).unwrap_or_default();
+        let state = run.steps.iter().find(|state| state.number == *step).context("a decision about no step")?;
+        let what = format!(
+            "{:<18} {} by `{policies}` {}",
+            verdict.request.action.as_str(),
+            verdict.decision.tier,
+            outcome(state)
+        );
+        line(&format!("step {step}"), &what, if *step == 1 { "policy asked anew for every step" } else { "" });
+    }
+    Ok(())
+}
+
+fn outcome(step: &StepState) -> String {
+    match &step.phase {
+        StepPhase::Verified { .. } => {
+            format!("→ in force, lease {} min", step.action.extension.lease_ms / 60_000)
+        }
+        StepPhase::AwaitingApproval { .. } => "→ waits for a person".to_owned(),
+        StepPhase::Refused => "→ not allowed".to_owned(),
+        StepPhase::Failed { reason, .. } => format!("→ failed: {reason}"),
+        _ => String::new(),
+    }
+}
+
+fn change(before: Access, after: Access) -> String {
+    let login = |access: Access| if access.login { "accepted" } else { "refused" };
+    let session = |access: Access| if access.session { "alive" } else { "ended" };
+    format!("login {} → {}, live session {} → {}", login(before), login(after), session(before), session(after))
+}
+
+/// Writes the receipt of the run's first intent and checks it as an outsider would: with the log's public key alone.
+fn receipt(member: &Member, response: &Response, run: &RunState) -> Result<(), anyhow::Error> {
+    let log = member.site.journal.log();
+    let mut events = response.executor().events(&run.plan.run_id)?.into_iter();
+    let index = events.find_map(|event| match event {
+        RunEvent::Intended { record, .. } => Some(record),
+        _ => None,
+    });
+    let receipt = log.receipt(index.context("the run intended nothing")?)?;
+    verify_receipt(&receipt, &log.public(), log.origin())?;
+    let path = member.site.folder().join("receipt.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&receipt)?)?;
+    let what = format!(
+        "{:?} record {} of {} → {}",
+        AuditKind::Intent,
+        receipt.index,
+        log.size(),
+        path.file_name().unwrap_or_default().display()
+    );
+    line("receipt", &what, "verifies offline with the log's public key alone");
+    Ok(())
+}
