@@ -1,1 +1,22 @@
-//! Integration tests.
+//! Ringfence's one integration binary. Each module states facts about the whole: that the rooms stand where the design
+//! says (`tidy`), that the documents tell the truth (`docs`), and that the real binaries, started as processes (`world`),
+//! serve (`serving`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`).
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod puppet;
+#[cfg(test)]
+mod serving;
+#[cfg(test)]
+mod short_phases;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,225 @@
+//! A participant that serves, from the outside: probes, events in, detections, release, ledger and receipts out, and a
+//! containment that survives a restart and is given back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use policy_as_code::actuator::embedded::{AccountStatus, EmbeddedAccounts, ThrottleLimits};
+use serde_json::{Value, json};
+use shared::audit::{AuditKind, AuditRecord};
+use shared::{AssetId, ReleaseId};
+use shared_audit::{Checkpoint, verify_receipt};
+use shared_crypto::{PublicKey, SigningKey, TokenKey};
+use shared_ops::clock::SystemClock;
+use shared_store::SledStore;
+
+use crate::process::until;
+use crate::tidy::root;
+use crate::world::{Site, World, task};
+
+const ROUNDS: u32 = 2;
+const CONNECTIONS: u32 = 10;
+
+/// Everything that a participant answers below `/api`.
+const ROUTES: [&str; 12] = [
+    "get /api/v1/audit/checkpoint",
+    "get /api/v1/audit/key",
+    "get /api/v1/audit/receipts/{index}",
+    "get /api/v1/detections",
+    "get /api/v1/ledger",
+    "get /api/v1/release",
+    "get /api/v1/runs",
+    "get /api/v1/runs/{run_id}",
+    "post /api/v1/events",
+    "post /api/v1/release/rollback",
+    "post /api/v1/runs/{run_id}/approvals",
+    "post /api/v1/runs/{run_id}/rollback",
+];
+
+/// A site that serves a release which it learnt alone, and that release's id.
+async fn serving(world: &World, number: u8) -> (Site, ReleaseId) {
+    let mut site = world.site(number).await;
+    world.create_task(&task(&[&site.name], ROUNDS, 800)).await;
+    site.serve();
+    let released = world.released().await;
+    let serves =
+        async || Some(site.http().get("/api/v1/release").await.1).filter(|release| release["release_id"] == released);
+    until("the site to serve the release", serves).await;
+    (site, ReleaseId::new(released).unwrap())
+}
+
+/// The configuration of a response by the shipped policies on `target`, for these accounts.
+fn response(target: &str, principals: &BTreeSet<String>) -> String {
+    let policy_dir = root().join("policy-as-code");
+    let mut text = format!(
+        "[detection]\nmax_false_positive_rate_bp = 100\n[response]\npolicy_dir = '{}'\ntarget = {{ kind = '{target}' }}\n",
+        policy_dir.display()
+    );
+    for (principal, number) in principals.iter().zip(1..) {
+        text += &format!(
+            "[[response.accounts]]\nprincipal = '{principal}'\npeer_group = 'accounts'\npeers = 20\nasset = {{ asset_id = \
+             'account-{number}', criticality = 'standard', environment = 'production', owner = 'data', tags = {{}} }}\n"
+        );
+    }
+    text
+}
+
+/// The key that checks the site's log. Its public half is all that a verifier needs.
+fn log_key(site: &Site) -> PublicKey {
+    SigningKey::load_or_create(&site.data().join("keys/audit.key")).unwrap().public()
+}
+
+/// Verifies the whole log offline, receipt by receipt; how many records of each kind it holds.
+async fn verified_log(site: &Site) -> BTreeMap<String, usize> {
+    let (key, origin) = (log_key(site), format!("ringfence.participant/{}", site.name));
+    let receipts = site.audit().await;
+    let checkpoint = site.http().text("/api/v1/audit/checkpoint").await;
+    let size = Checkpoint::open(&checkpoint, &origin, &key).unwrap().size;
+    assert_eq!(size, u64::try_from(receipts.len()).unwrap());
+    let mut kinds = BTreeMap::new();
+    for mut receipt in receipts {
+        verify_receipt(&receipt, &key, &origin).unwrap();
+        let record: AuditRecord = serde_json::from_str(&receipt.entry.body).unwrap();
+        let kind: AuditKind = record.kind;
+        *kinds.entry(json!(kind).as_str().unwrap().to_owned()).or_default() += 1;
+        receipt.entry.body = receipt.entry.body.replace("20", "21");
+        verify_receipt(&receipt, &key, &origin).unwrap_err();
+    }
+    kinds
+}
+
+/// The runs that still hold something.
+async fn open_runs(site: &Site) -> Vec<Value> {
+    let (_, open) = site.http().get("/api/v1/runs").await;
+    let mut runs = Vec::new();
+    for run_id in open.as_array().unwrap() {
+        runs.push(site.http().get(&format!("/api/v1/runs/{}", run_id.as_str().unwrap())).await.1);
+    }
+    runs
+}
+
+/// A run that really did something: its first step is in force, and was probed.
+async fn run_in_force(site: &Site) -> Value {
+    let runs = open_runs(site).await;
+    let found = runs.iter().find(|run| run["steps"][0]["phase"]["phase"] == "verified");
+    found.unwrap_or_else(|| panic!("no run is in force: {runs:?}")).clone()
+}
+
+/// Has a person give back every open run, and checks that none holds anything any more.
+async fn roll_back_all(site: &Site) {
+    for run in open_runs(site).await {
+        let path = format!("/api/v1/runs/{}/rollback", run["plan"]["run_id"].as_str().unwrap());
+        let (status, undone) = site.http().post(&path, &json!({"responder": "ada"})).await;
+        assert_eq!((status, &undone["status"]["outcome"]["outcome"]), (200, &json!("rolled_back")), "{undone}");
+        assert_eq!(site.http().post(&path, &json!({"responder": "ada"})).await.0, 409, "nothing is left to undo");
+    }
+    assert_eq!(site.http().get("/api/v1/runs").await, (200, json!([])));
+}
+
+/// The embedded account store of a site that does not run.
+fn accounts(site: &Site) -> EmbeddedAccounts {
+    let store = Arc::new(SledStore::open(site.data().join("store")).unwrap());
+    let key = TokenKey::load_or_create(&site.data().join("keys/token.key")).unwrap();
+    EmbeddedAccounts::new(store, Arc::new(SystemClock), key, ThrottleLimits::default())
+}
+
+/// Accounts `account-1` to `account-N`, as [`response`] lists them.
+fn create_accounts(site: &Site, count: usize) {
+    let accounts = accounts(site);
+    for number in 1..=count {
+        let name = AssetId::new(format!("account-{number}")).unwrap();
+        accounts.create(&name, "correct horse", CONNECTIONS).unwrap();
+    }
+}
+
+/// How the account that a run contains stands.
+fn status(site: &Site, run: &Value) -> AccountStatus {
+    let name = AssetId::new(run["plan"]["subject"]["asset"]["asset_id"].as_str().unwrap()).unwrap();
+    accounts(site).status(&name).unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_answers_what_its_description_lists_and_nothing_without_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = Site::new(folder.path(), 4, "https://localhost:1");
+    site.serve();
+    let http = site.http();
+    let (status, description) = http.with_token("").get("/openapi.json").await;
+    assert_eq!(status, 200);
+    let paths = description["paths"].as_object().unwrap().iter();
+    let routes = paths
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}")));
+    assert_eq!(routes.collect::<BTreeSet<_>>(), ROUTES.map(str::to_owned).into());
+
+    for route in ROUTES {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{index}", "0").replace("{run_id}", "run-1");
+        let ask = async |http: &crate::world::Http| match method {
+            "get" => http.get(&path).await.0,
+            _ => http.post(&path, &json!({})).await.0,
+        };
+        assert_eq!(ask(&http.with_token("guess")).await, 401, "{route}");
+        assert!(![0, 401, 405, 500].contains(&ask(&http).await), "{route}");
+    }
+    let (status, problem) = http.get("/nowhere").await;
+    assert_eq!((status, problem["code"].as_str()), (404, Some("request-not-found")));
+    assert_eq!(http.with_token("").text("/health/livez").await, "alive\n");
+    let (status, ready) = http.with_token("").get("/health/readyz").await;
+    assert_eq!((status, &ready["components"]["lake"]), (200, &json!(true)));
+    assert!(site.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
+    let world = World::start();
+    let (mut site, released) = serving(&world, 0).await;
+    let ([first, second], attackers) = site.attack();
+    let (status_code, problem) = site.http().get("/api/v1/runs").await;
+    assert_eq!((status_code, &problem["code"]), (409, &json!("response-off")));
+    assert!(site.terminate());
+
+    site.configure(&world.address(), &response("dry_run", &attackers));
+    site.serve();
+    assert_eq!(site.http().get("/api/v1/release").await.1["release_id"], json!(released), "the release is kept");
+    let (_, taken) = site.http().post_text("/api/v1/events", first.clone()).await;
+    assert!(!taken["detections"].as_array().unwrap().is_empty(), "{taken}");
+    let (_, again) = site.http().post_text("/api/v1/events", first).await;
+    assert_eq!((&again["stored"], &again["duplicates"]), (&json!(0), &taken["stored"]));
+    let (_, kept) = site.http().get("/api/v1/detections").await;
+    assert_eq!(kept.as_array().map(Vec::len), taken["detections"].as_array().map(Vec::len));
+    run_in_force(&site).await;
+    roll_back_all(&site).await;
+    assert!(site.terminate());
+
+    create_accounts(&site, attackers.len());
+    site.configure(&world.address(), &response("embedded", &attackers));
+    site.serve();
+    let (status_code, taken) = site.http().post_text("/api/v1/events", second).await;
+    assert_eq!(status_code, 200, "{taken}");
+    let run = run_in_force(&site).await;
+    site.kill();
+    let contained = status(&site, &run);
+    assert!(contained.connections < CONNECTIONS && contained.queries_per_minute.is_some(), "{contained:?}");
+    site.serve();
+    assert!(open_runs(&site).await.contains(&run), "a restart forgets nothing that holds");
+    roll_back_all(&site).await;
+
+    let (_, ledger) = site.http().get("/api/v1/ledger").await;
+    let debits = ledger["debits"].as_array().unwrap().len();
+    assert_eq!(debits, usize::try_from(ROUNDS).unwrap() * 2, "training and evaluation in every round");
+    assert!(ledger["spent"]["epsilon"].as_f64().unwrap() > 0.0);
+    let kinds = verified_log(&site).await;
+    for (kind, least) in [("task", 1), ("debit", debits), ("round", 2), ("release", 1), ("detection", 2)] {
+        assert!(kinds.get(kind).is_some_and(|found| *found >= least), "{kind}: {kinds:?}");
+    }
+    for kind in ["decision", "intent", "outcome", "rollback"] {
+        assert!(kinds.contains_key(kind), "{kind}: {kinds:?}");
+    }
+    assert!(site.terminate());
+    let free = status(&site, &run);
+    assert_eq!((free.connections, free.enabled, free.queries_per_minute), (CONNECTIONS, true, None));
+    for command in [&["audit", "verify"][..], &["verify"], &["ledger", "show"]] {
+        let said = site.run(command);
+        assert_eq!(said.status, Some(0), "{said:?}");
+    }
+}
