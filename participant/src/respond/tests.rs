@@ -106,9 +106,23 @@ async fn an_id_that_comes_again_on_another_day_is_another_detection() {
     for seconds in [10, 20] {
         let mut raised = raised(&lone, &format!("a{seconds}"), seconds, "ada");
         raised.event = crate::event::Event::from_json(event("same", seconds, "ada").as_bytes()).unwrap();
-        runs.push(response.answer(&raised, &release).await.unwrap().unwrap().plan.run_id);
+        let run_id = response.answer(&raised, &release).await.unwrap().unwrap().plan.run_id;
+        response.executor().rollback(&run_id, "ada's colleague").await.unwrap();
+        runs.push(run_id);
     }
     assert_ne!(runs[0], runs[1]);
+}
+
+#[tokio::test]
+async fn further_detections_on_a_held_account_are_answered_by_the_run_that_holds_it() {
+    let (lone, recorder) = (lone(), Arc::new(Recorder::default()));
+    let response = response(&lone, recorder.clone());
+    let release = Published::new(1).release;
+    let first = response.answer(&raised(&lone, "a", 10, "ada"), &release).await.unwrap().unwrap();
+    let applied = recorder.applied();
+    let further = response.answer(&raised(&lone, "b", 20, "ada"), &release).await.unwrap().unwrap();
+    assert_eq!(further.plan.run_id, first.plan.run_id);
+    assert_eq!((recorder.applied(), response.executor().open_runs().unwrap().len()), (applied, 1));
 }
 
 #[tokio::test]
