@@ -13,12 +13,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use shared_ops::auth::BearerScheme;
 use shared_ops::health::{Health, probes};
 use shared_ops::metrics::MetricsHandle;
 use shared_ops::problem::{Problem, not_found};
 use shared_ops::{Secret, auth};
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,19 +30,10 @@ type Shared = axum::extract::State<Arc<Coordinator>>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Ringfence coordinator", description = "Tasks, participants, rounds, releases and the audit log"),
-    modifiers(&Bearer),
+    modifiers(&BearerScheme),
     security(("bearer" = []))
 )]
 struct Description;
-
-struct Bearer;
-
-impl utoipa::Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
-    }
-}
 
 fn api() -> OpenApiRouter<Arc<Coordinator>> {
     OpenApiRouter::with_openapi(Description::openapi())

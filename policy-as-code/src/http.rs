@@ -7,12 +7,12 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::get;
 use shared::decision::{Decision, DecisionRequest};
+use shared_ops::auth::BearerScheme;
 use shared_ops::health::{Health, probes};
 use shared_ops::metrics::MetricsHandle;
 use shared_ops::problem::{Json, not_found};
 use shared_ops::{Secret, auth};
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,19 +21,10 @@ use crate::decide::Engine;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Ringfence policy engine", description = "How far may a response go without a person?"),
-    modifiers(&Bearer),
+    modifiers(&BearerScheme),
     security(("bearer" = []))
 )]
 struct Description;
-
-struct Bearer;
-
-impl utoipa::Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
-    }
-}
 
 /// Asks the policy set: the widest tier that every policy leaves open, and why.
 #[utoipa::path(post, path = "/api/v1/decide", tag = "decisions",

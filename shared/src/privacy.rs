@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrivacyUnit {
-    /// One training record (one event's feature vector), added or removed.
+    /// One training record (one event's feature vector), present or blank; how many there are counts as public.
     Record,
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use crate::Secret;
 use crate::problem::{Problem, RequestError};
@@ -14,6 +15,17 @@ use crate::problem::{Problem, RequestError};
 /// The router, answering 401 to every request that does not bear `token`. Merge what is open to all afterwards.
 pub fn bearer<S: Clone + Send + Sync + 'static>(router: Router<S>, token: Secret) -> Router<S> {
     router.layer(middleware::from_fn_with_state(Arc::new(token), admit))
+}
+
+/// Says in an OpenAPI description that the scheme `bearer` is this token: `modifiers(&BearerScheme)`.
+#[derive(Debug, Clone, Copy)]
+pub struct BearerScheme;
+
+impl utoipa::Modify for BearerScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
 }
 
 async fn admit(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {

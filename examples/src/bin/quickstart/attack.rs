@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use participant::collect::{Collector, Format};
+use participant::config::Account;
 use participant::online::{Raised, Taken};
 use participant::respond::Response;
 use policy_as_code::decide::Engine;
@@ -20,69 +21,76 @@ use crate::target::{Access, Target};
 pub(crate) async fn answer(member: &Member, postgres: Option<&str>) -> Result<(), anyhow::Error> {
     let input = Collector::new(Cursor::new(&member.source.fresh), Format::EventJson, member.site.latest());
     let taken = member.online.take(input, "fresh")?;
-    let raised = clearest(&taken, member).context("no detection on a listed account: nothing to answer")?;
     chapter(&format!("{} meets an attack", member.source.name));
-    describe(member, &taken, &raised);
-    let account = member.site.config.response.accounts.iter();
-    let account = account.clone().find(|account| account.principal == raised.event.principal());
-    let account = account.context("the detection's principal is no listed account")?;
-    let target = Target::prepare(&member.site, account, postgres).await?;
+    stream(member, &taken);
+    let Some((raised, account)) = clearest(&taken, member) else {
+        line("detection", "none on a listed account: nothing to answer", "");
+        return Ok(());
+    };
+    describe(member, &raised);
+    let target = Target::prepare(&member.site, &account, postgres).await?;
     let policy_dir = member.site.config.response.policy_dir.as_deref().context("no policy repository")?;
     let engine = Arc::new(Engine::load(policy_dir)?);
     let response = Response::new(Arc::clone(&member.site), engine, target.actuator())?;
+    contain(member, &raised, &response, &target).await?;
+    target.leave().await
+}
+
+/// Runs the playbook, looks from outside what it did, and takes it back.
+async fn contain(member: &Member, raised: &Raised, response: &Response, target: &Target) -> Result<(), anyhow::Error> {
     let before = target.access().await?;
     let scorer = member.online.scorer().context("no release serves")?;
-    let run = response.answer(&raised, &scorer.installed().release).await?;
-    let run = run.context("the account is not listed")?;
-    decisions(&response, &run)?;
+    let run = response.answer(raised, &scorer.installed().release).await?.context("the account is not listed")?;
+    decisions(response, &run)?;
     let contained = target.access().await?;
     line("effect", &change(before, contained), "probed from outside, not taken from a return code");
-    ensure!(contained != before, "the playbook changed nothing");
-    let undone = response.executor().rollback(&run.plan.run_id, "responder ada").await?;
-    let restored = target.access().await?;
-    ensure!(restored.login == before.login, "the rollback did not restore the account");
-    let steps = undone.steps.iter().filter(|step| matches!(step.phase, StepPhase::RolledBack { .. })).count();
-    line(
-        "rollback",
-        &format!("{steps} steps undone on request: {}", change(contained, restored)),
-        "every action is reversible",
-    );
-    receipt(member, &response, &run)?;
-    target.leave().await
+    if run.in_force().next().is_some() {
+        let undone = response.executor().rollback(&run.plan.run_id, "responder ada").await?;
+        let restored = target.access().await?;
+        ensure!(restored.login == before.login, "the rollback did not restore the account");
+        let steps = undone.steps.iter().filter(|step| matches!(step.phase, StepPhase::RolledBack { .. })).count();
+        let what = format!("{steps} steps undone on request: {}", change(contained, restored));
+        line("rollback", &what, "every action is reversible");
+    }
+    receipt(member, response, &run)
 }
 
 /// The highest-scoring detection on an account that may be contained; an attack that the site never trained on goes
 /// before one that it did, since that is what federating is for.
-fn clearest(taken: &Taken, member: &Member) -> Option<Raised> {
-    let accounts = &member.site.config.response.accounts;
-    let listed = |raised: &Raised| accounts.iter().any(|account| account.principal == raised.event.principal());
+fn clearest(taken: &Taken, member: &Member) -> Option<(Raised, Account)> {
+    let account = |raised: &Raised| {
+        let mut accounts = member.site.config.response.accounts.iter();
+        accounts.find(|account| account.principal == raised.event.principal()).cloned()
+    };
     let is_new = |raised: &Raised| {
         let kind = member.source.truth.get(raised.event.event_id());
         kind.is_some_and(|kind| !kind.is_empty() && !member.source.learnt.contains(kind))
     };
-    let raised = taken.raised().into_iter().filter(listed);
-    raised.max_by_key(|raised| (is_new(raised), raised.detection.score_bp))
+    let listed = taken.raised().into_iter().filter_map(|raised| account(&raised).map(|account| (raised, account)));
+    listed.max_by_key(|(raised, _)| (is_new(raised), raised.detection.score_bp))
 }
 
-fn describe(member: &Member, taken: &Taken, raised: &Raised) {
+/// How many of the fresh events were found.
+fn stream(member: &Member, taken: &Taken) {
     let is_attack = |event_id: &str| member.source.truth.get(event_id).is_some_and(|attack| !attack.is_empty());
     let fresh = taken.scored.len();
     let attacks = taken.scored.iter().filter(|(event, _)| is_attack(event.event_id())).count();
     let all = taken.raised();
     let found = all.iter().filter(|raised| is_attack(raised.event.event_id())).count();
     let (flagged, ordinary) = (all.len() - found, fresh - attacks);
-    let what = format!(
-        "{fresh} fresh events: {found} of {attacks} attack events found, {flagged} of {ordinary} others flagged"
-    );
-    line("stream", &what, "");
-    let score = f64::from(raised.detection.score_bp) / 10_000.0;
-    let rate = f64::from(raised.detection.false_positive_rate_bp) / 100.0;
-    let operation = raised.event.operation();
-    let at = raised.detection.event_time;
+    let found = format!("{found} of {attacks} attack events found, {flagged} of {ordinary} others flagged");
+    line("stream", &format!("{fresh} fresh events: {found}"), "");
+}
+
+fn describe(member: &Member, raised: &Raised) {
+    let detection = &raised.detection;
+    let score = f64::from(detection.score_bp) / 10_000.0;
+    let rate = f64::from(detection.false_positive_rate_bp) / 100.0;
+    let (operation, at) = (raised.event.operation(), detection.event_time);
     let what = format!("{operation} at {at}: score {score:.4}; {rate:.2} % of ordinary events score as high");
     line("detection", &what, "");
     truth(member, raised.event.event_id());
-    for (index, reason) in raised.detection.reasons.iter().enumerate() {
+    for (index, reason) in detection.reasons.iter().enumerate() {
         let what = format!("{:+6.2}  {} = {:.2}", reason.contribution, reason.feature, reason.value);
         match index {
             0 => line("reasons", &what, "what sets it apart from an ordinary event here"),
@@ -137,21 +145,21 @@ fn change(before: Access, after: Access) -> String {
     format!("login {} → {}, live session {} → {}", login(before), login(after), session(before), session(after))
 }
 
-/// Writes the receipt of the run's first intent and checks it as an outsider would: with the log's public key alone.
+/// Writes the receipt of the run's first decision and checks it as an outsider would: with the log's public key alone.
 fn receipt(member: &Member, response: &Response, run: &RunState) -> Result<(), anyhow::Error> {
     let log = member.site.journal.log();
     let mut events = response.executor().events(&run.plan.run_id)?.into_iter();
     let index = events.find_map(|event| match event {
-        RunEvent::Intended { record, .. } => Some(record),
+        RunEvent::Decided { record, .. } => Some(record),
         _ => None,
     });
-    let receipt = log.receipt(index.context("the run intended nothing")?)?;
+    let receipt = log.receipt(index.context("the run decided nothing")?)?;
     verify_receipt(&receipt, &log.public(), log.origin())?;
     let path = member.site.folder().join("receipt.json");
     std::fs::write(&path, serde_json::to_string_pretty(&receipt)?)?;
     let what = format!(
         "{:?} record {} of {} → {}",
-        AuditKind::Intent,
+        AuditKind::Decision,
         receipt.index,
         log.size(),
         path.file_name().unwrap_or_default().display()

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use shared_ops::cli::{Format, exit_help, finish};
+use participant::SiteError;
+use shared_ops::cli::{Failure, Format, exit_help, finish};
 use shared_ops::{shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -47,11 +48,23 @@ fn main() -> ExitCode {
     let ended = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(run(arguments)));
-    finish(ended, Format::Human)
+    finish(ended.map_err(explained), Format::Human)
+}
+
+/// Finds the code and hint of an error of ours below what was said about it.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    let error = match error.downcast::<SiteError>() {
+        Ok(ours) => return Failure::from(ours).into(),
+        Err(other) => other,
+    };
+    match error.downcast::<coordinator::Error>() {
+        Ok(ours) => Failure::from(ours).into(),
+        Err(other) => other,
+    }
 }
 
 async fn run(arguments: Arguments) -> Result<(), anyhow::Error> {
-    telemetry::init(telemetry::LogFormat::Human, "warn").map_err(shared_ops::cli::Failure::from)?;
+    telemetry::init(telemetry::LogFormat::Human, "warn").map_err(Failure::from)?;
     let stop = shutdown::on_signals();
     let folder = folder::prepare(&arguments.dir)?;
     let sources = source::sources(arguments.data.as_deref(), arguments.seed)?;

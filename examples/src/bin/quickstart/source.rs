@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use participant::collect::{self, Collector, Format};
 use participant::event::Event;
 use participant::label::{self, Label, Split};
 use participant::range::{LabelledEvent, Range, Scenario, SiteProfile};
 use shared::{ParticipantId, Timestamp};
+use shared_ops::cli::Failure;
 
 /// How many sites take part.
 const SITES: usize = 3;
@@ -109,12 +109,19 @@ fn kind(labelled: &LabelledEvent) -> &'static str {
 
 /// The first three sites of a folder: they learn from the `train` split and meet the `test` split.
 fn recorded(folder: &Path) -> Result<Vec<Source>, anyhow::Error> {
-    let listed = std::fs::read_dir(folder).with_context(|| format!("could not read `{}`", folder.display()))?;
+    let refused = |reason: String| {
+        let said = format!("`{}` cannot be told from: {reason}", folder.display());
+        let hint = "give a folder with at least three sites, each NAME.events.jsonl.gz with NAME.labels.csv.gz";
+        Failure::new("quickstart-data", hint, said)
+    };
+    let listed = std::fs::read_dir(folder).map_err(|error| refused(error.to_string()))?;
     let mut names: Vec<String> = listed
         .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".events.jsonl.gz")?.to_owned()))
         .collect();
     names.sort();
-    anyhow::ensure!(names.len() >= SITES, "`{}` holds {} sites, not {SITES}", folder.display(), names.len());
+    if names.len() < SITES {
+        return Err(refused(format!("it holds {} sites", names.len())).into());
+    }
     names.iter().take(SITES).map(|name| read_site(folder, name)).collect()
 }
 

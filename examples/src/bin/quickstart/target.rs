@@ -11,6 +11,7 @@ use policy_as_code::actuator::embedded::{EmbeddedAccounts, Session, ThrottleLimi
 use policy_as_code::actuator::postgres::{PostgresRoles, Role};
 use shared::AssetId;
 use shared_crypto::{SecretText, TokenKey, random_bytes};
+use shared_ops::cli::Failure;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// Connections that an account may have, and still has under throttle.
@@ -96,8 +97,13 @@ impl Target {
 
 impl PostgresTarget {
     async fn prepare(url: &str, asset_id: AssetId, role: String, password: String) -> Result<Self, anyhow::Error> {
-        let config: Config = url.parse().context("--postgres is no connection string")?;
-        let admin = connect(&config).await.context("could not connect with --postgres")?;
+        let refused = |error: tokio_postgres::Error| {
+            let hint =
+                "give `--postgres postgresql://USER:PASSWORD@HOST:PORT/DATABASE` of a role that may create roles";
+            Failure::new("quickstart-postgres", hint, format!("the PostgreSQL server cannot be used: {error}"))
+        };
+        let config: Config = url.parse().map_err(refused)?;
+        let admin = connect(&config).await.map_err(refused)?;
         admin.batch_execute(&format!("DROP ROLE IF EXISTS {role}")).await?;
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{password}' CONNECTION LIMIT {CONNECTIONS}");
         admin.batch_execute(&create).await?;
