@@ -110,7 +110,7 @@ fn kind(labelled: &LabelledEvent) -> &'static str {
 /// The first three sites of a folder: they learn from the `train` split and meet the `test` split.
 fn recorded(folder: &Path) -> Result<Vec<Source>, anyhow::Error> {
     let refused = |reason: String| {
-        let said = format!("`{}` cannot be told from: {reason}", folder.display());
+        let said = format!("`{}` holds no story to tell: {reason}", folder.display());
         let hint = "give a folder with at least three sites, each NAME.events.jsonl.gz with NAME.labels.csv.gz";
         Failure::new("quickstart-data", hint, said)
     };

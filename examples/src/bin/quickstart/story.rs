@@ -62,14 +62,14 @@ impl Chart {
         chapter("Learning together");
         let recipe = &task.recipe;
         let sigma = recipe.noise_multiplier.unwrap_or_default();
-        let what = format!(
-            "{} rounds of {} DP-SGD steps, {} parameters, σ = {sigma:.3}, q = {}",
-            task.rounds,
-            recipe.local_steps,
-            task.model.param_count(),
-            recipe.sampling_rate,
-        );
+        let (rounds, steps, params) = (task.rounds, recipe.local_steps, task.model.param_count());
+        let what = format!("{rounds} rounds of {steps} DP-SGD steps on {params} parameters");
         line("task", &what, "signed by the operator, admitted by each site");
+        line(
+            "",
+            &format!("σ = {sigma:.3}, sampling rate {}, clipping norm {}", recipe.sampling_rate, recipe.clip_norm),
+            "",
+        );
         let all = MultiProgress::new();
         let style = ProgressStyle::with_template("  {prefix:<11} {bar:40} round {pos} of {len}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
