@@ -1,5 +1,8 @@
-//! The promises of Ringfence by name. Each has tests that carry its name, and a counter in `/metrics`
+//! The promises of Ringfence by name, with a counter each in `/metrics`
 //! (`ringfence_invariant_violations_total{invariant="…"}`) that must stay 0.
+//!
+//! A breach is counted where code can still meet one at run time. Today that is `r1_update_durable`; the others are kept
+//! by types, transitions and transactions that refuse, and by tests, so that their counters have nothing to count.
 
 /// A promise that code may count a violation of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
