@@ -56,6 +56,14 @@ impl Journal {
         Ok((durable::outbox(number), durable::encode(&self.signer.sign(&record)?)?))
     }
 
+    /// Records what stands for itself.
+    pub(crate) fn record(&self, kind: AuditKind, at: Timestamp, content: &impl Serialize) -> Result<(), Error> {
+        let (key, record) = self.entry(kind, at, content)?;
+        self.store.apply(Batch::new().put(key, record))?;
+        self.drain_or_defer();
+        Ok(())
+    }
+
     /// Moves what is in the outbox into the log.
     pub(crate) fn drain(&self) -> Result<(), Error> {
         let _one_at_a_time = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,6 +104,11 @@ impl Journal {
     /// The entry with this index, with the proof that it is in the log.
     pub(crate) fn receipt(&self, index: u64) -> Result<Receipt, Error> {
         Ok(self.log.receipt(index)?)
+    }
+
+    /// The entry with this index.
+    pub(crate) fn document(&self, index: u64) -> Result<SignedDocument, Error> {
+        Ok(self.log.entry(index)?)
     }
 
     /// Recomputes the whole log.

@@ -1,7 +1,12 @@
 //! The command line of `ringfence-coordinator`: serve, check the configuration, and speak to the admin API.
 
-mod admin;
+mod answer;
 mod client;
+mod participant;
+mod release;
+mod round;
+mod task;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,12 +22,15 @@ use crate::{Config, start};
 /// Environment variables of the configuration begin with this and two underscores.
 pub const ENV_PREFIX: &str = "RINGFENCE_COORDINATOR";
 
+/// Where `--help` shows what every command takes.
+const GLOBAL: &str = "Global options";
+
 /// The federation's coordinator
 #[derive(Debug, Parser)]
 #[command(name = "ringfence-coordinator", version, after_help = exit_help())]
 pub struct Cli {
     /// How results and errors are written
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = GLOBAL)]
     format: Format,
     #[command(flatten)]
     source: Source,
@@ -34,10 +42,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Source {
     /// TOML file; without it the defaults hold
-    #[arg(long, global = true, value_name = "FILE", env = "RINGFENCE_COORDINATOR_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "RINGFENCE_COORDINATOR_CONFIG", help_heading = GLOBAL)]
     config: Option<PathBuf>,
     /// Folder of keys, certificates and the store, in place of the configured one
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     data_dir: Option<PathBuf>,
 }
 
@@ -47,27 +55,28 @@ enum Command {
     Serve,
     /// Look at the configuration
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(layers::Command),
     /// Tasks of the running coordinator
     #[command(subcommand)]
-    Task(admin::TaskCommand),
+    Task(task::TaskCommand),
     /// Participants of the running coordinator
     #[command(subcommand)]
-    Participant(admin::ParticipantCommand),
-    /// Rounds of the running coordinator
+    Participant(participant::ParticipantCommand),
+    /// Rounds of the running coordinator, and the check of a transcript
     #[command(subcommand)]
-    Round(admin::RoundCommand),
+    Round(round::RoundCommand),
     /// Releases of the running coordinator
     #[command(subcommand)]
-    Release(admin::ReleaseCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Check the configuration and say nothing when it is good
-    Validate,
-    /// Print the whole configuration as TOML
-    Dump,
+    Release(release::ReleaseCommand),
+    /// What tasks cost participants
+    #[command(subcommand)]
+    Ledger(view::LedgerCommand),
+    /// How candidates do at the sites
+    #[command(subcommand)]
+    Evaluation(view::EvaluationCommand),
+    /// The audit log of the running coordinator
+    #[command(subcommand)]
+    Audit(view::AuditCommand),
 }
 
 /// Runs the command line; the exit status.
@@ -79,31 +88,25 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), anyhow::Error> {
     let config = cli.source.load().map_err(Failure::from)?;
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = crate::runtime()?;
     match cli.command {
         Command::Serve => runtime.block_on(serve(config, cli.format)),
-        Command::Config(ConfigCommand::Validate) => Ok(()),
-        Command::Config(ConfigCommand::Dump) => dump(&config),
-        Command::Task(command) => runtime.block_on(admin::task(command, &config, cli.format)),
-        Command::Participant(command) => runtime.block_on(admin::participant(command, &config, cli.format)),
-        Command::Round(command) => runtime.block_on(admin::round(command, &config, cli.format)),
-        Command::Release(command) => runtime.block_on(admin::release(command, &config, cli.format)),
+        Command::Config(command) => Ok(command.run(&config)?),
+        Command::Task(command) => runtime.block_on(task::run(command, &config, cli.format)),
+        Command::Participant(command) => runtime.block_on(participant::run(command, &config, cli.format)),
+        Command::Round(command) => runtime.block_on(round::run(command, &config, cli.format)),
+        Command::Release(command) => runtime.block_on(release::run(command, &config, cli.format)),
+        Command::Ledger(command) => runtime.block_on(view::ledger(command, &config, cli.format)),
+        Command::Evaluation(command) => runtime.block_on(view::evaluation(command, &config, cli.format)),
+        Command::Audit(command) => runtime.block_on(view::audit(command, &config, cli.format)),
     }
 }
 
 impl Source {
     fn load(&self) -> Result<Config, layers::ConfigError> {
-        let mut flags = toml::Table::new();
-        if let Some(data_dir) = &self.data_dir {
-            flags.insert("data_dir".to_owned(), data_dir.display().to_string().into());
-        }
-        layers::load(self.config.as_deref(), ENV_PREFIX, flags)
+        let data_dir = self.data_dir.as_ref().map(|data_dir| data_dir.display().to_string());
+        layers::load(self.config.as_deref(), ENV_PREFIX, layers::flags([("data_dir", data_dir)]))
     }
-}
-
-fn dump(config: &Config) -> Result<(), anyhow::Error> {
-    let text = layers::dump(config).map_err(Failure::from)?;
-    Ok(print(&text, Format::Human)?)
 }
 
 async fn serve(config: Config, format: Format) -> Result<(), anyhow::Error> {

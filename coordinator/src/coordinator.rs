@@ -1,34 +1,34 @@
 //! The coordinator as one value: what the gRPC service, the admin API and an embedding program all call.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use shared::audit::AuditKind;
 use shared::document::SignedDocument;
-use shared::store::{Store, StoreError};
+use shared::store::Store;
 use shared::task::Task;
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId, Timestamp};
 use shared_audit::Verified;
 use shared_crypto::PublicKey;
-use shared_wire::Bytes;
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
-use crate::config::Limits;
-use crate::enrol::{IssuedToken, Registry};
+use crate::blob::Disk;
+use crate::config::{Enrolment, Limits};
+pub(crate) use crate::context::LOG_ORIGIN;
+use crate::context::{Context, Signers};
+use crate::enrol::{Change, IssuedToken, Registry};
 use crate::guard::Guarded;
 use crate::keys::Keys;
+use crate::presence::Presence;
 use crate::round::actor::{self, Handle};
-use crate::round::driver::{Context, Driver};
+use crate::round::driver::Driver;
 use crate::task::SignedTask;
 use crate::{Error, durable};
 
-/// How many parameter vectors are kept in memory for those who fetch: a checkpoint and a candidate.
-const CACHED_PARAMS: usize = 2;
-/// The name of the audit log.
-pub(crate) const LOG_ORIGIN: &str = "ringfence-coordinator";
+/// Who orders what the program that runs the coordinator asks, as the audit log names it.
+const EMBEDDER: &str = "embedder";
 
 /// Everything the coordinator knows and does. Calls that write block; call them where that is allowed.
 pub struct Coordinator {
@@ -36,16 +36,18 @@ pub struct Coordinator {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Keys,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) limits: Limits,
     pub(crate) stop: CancellationToken,
     /// The actors and streams that have not ended.
     pub(crate) tracker: TaskTracker,
+    pub(crate) context: Arc<Context>,
     runtime: Runtime,
-    context: Arc<Context>,
     tasks: RwLock<BTreeMap<TaskId, Running>>,
     creating: Mutex<()>,
-    cache: Mutex<VecDeque<(Digest, Bytes)>>,
+    /// Held while a release is computed again.
+    pub(crate) recomputing: Mutex<()>,
 }
 
 /// A task in memory.
@@ -56,51 +58,40 @@ pub(crate) struct Running {
 }
 
 impl Coordinator {
-    /// Opens what the store holds and takes every task up again. Must be called within a tokio runtime.
+    /// Opens what the store and the disk hold and takes every task up again. Must be called within a tokio runtime.
     pub(crate) fn open(
         store: Arc<Guarded>,
+        disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         keys: Keys,
+        enrolment: Enrolment,
         limits: Limits,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let shared_store: Arc<dyn Store> = Arc::<Guarded>::clone(&store);
-        let (log_key, signer) = (keys.log.clone(), keys.coordinator.clone());
-        let journal = Arc::new(Journal::open(Arc::clone(&shared_store), LOG_ORIGIN, log_key, signer.clone())?);
-        let registry = Registry::open(Arc::clone(&shared_store), Arc::clone(&journal), limits.clone())?;
-        let context = Arc::new(Context {
-            store: shared_store,
-            clock: Arc::clone(&clock),
-            journal: Arc::clone(&journal),
-            operator: keys.operator.clone(),
-            signer,
-            aborted_rounds: limits.aborted_rounds.get(),
-        });
+        let signers =
+            Signers { operator: keys.operator.clone(), coordinator: keys.coordinator.clone(), log: keys.log.clone() };
+        let context = Context::open(shared_store, disk, Arc::clone(&clock), signers, enrolment, &limits)?;
         let coordinator = Self {
             store,
             clock,
             keys,
-            journal,
-            registry,
+            journal: Arc::clone(&context.journal),
+            registry: Arc::clone(&context.registry),
+            presence: Arc::clone(&context.presence),
             limits,
             stop,
             tracker: TaskTracker::new(),
-            runtime: Runtime::current(),
             context,
+            runtime: Runtime::current(),
             tasks: RwLock::default(),
             creating: Mutex::default(),
-            cache: Mutex::default(),
+            recomputing: Mutex::default(),
         };
-        coordinator.resume()?;
-        Ok(coordinator)
-    }
-
-    fn resume(&self) -> Result<(), Error> {
-        for (key, _) in self.store.scan(durable::TASKS, b"", usize::MAX)? {
-            let task_id = String::from_utf8_lossy(&key).into_owned();
-            self.run(TaskId::new(task_id)?)?;
+        for task_id in durable::task_ids(&*coordinator.store)? {
+            coordinator.run(task_id)?;
         }
-        Ok(())
+        Ok(coordinator)
     }
 
     /// Starts the actor of a stored task.
@@ -136,37 +127,45 @@ impl Coordinator {
 
     /// Signs and stores a task, and announces its first round. `initial` is the first checkpoint.
     pub fn create_task(&self, task: Task, initial: &ParamVector) -> Result<SignedDocument, Error> {
+        self.create(|| self.context.create_task(task, initial))
+    }
+
+    /// As [`Self::create_task`], from parameters that are in a file.
+    pub(crate) fn create_task_from(&self, task: Task, initial: Digest) -> Result<SignedDocument, Error> {
+        self.create(|| self.context.create_task_from(task, &self.context.blobs.pin_params(initial)?))
+    }
+
+    /// Checks a task as creating it would; nothing is stored.
+    pub(crate) fn check_task(&self, task: &Task, initial: Option<Digest>) -> Result<(), Error> {
+        self.has_room()?;
+        self.context.check_task(task, initial)
+    }
+
+    fn create(&self, create: impl FnOnce() -> Result<SignedTask, Error>) -> Result<SignedDocument, Error> {
         let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now();
-        let task = SignedTask::sign(task, &self.keys.operator, now)?;
-        let task_id = task.task.task_id.clone();
-        let (expected, found) = (task.task.model.param_count(), initial.len());
-        if expected != found {
-            return Err(shared::params::ParamError::WrongLength { expected, found }.into());
-        }
-        if u32::try_from(self.tasks().len()).is_ok_and(|count| count >= self.limits.tasks.get()) {
-            return Err(Error::Busy { what: "tasks", limit: self.limits.tasks.get() });
-        }
-        let content = serde_json::json!({"event": "created", "task_id": task_id, "task": task.digest});
-        let (key, record) = self.journal.entry(AuditKind::Task, now, &content)?;
-        match self.store.apply(task.creation(initial, now)?.put(key, record)) {
-            Err(StoreError::Conflict { .. }) => return Err(Error::TaskExists(task_id)),
-            result => result?,
-        }
-        self.journal.drain_or_defer();
-        tracing::info!(%task_id, digest = %task.digest, "task created");
-        self.run(task_id)?;
+        self.has_room()?;
+        let task = create()?;
+        self.run(task.task.task_id)?;
         Ok(task.document)
+    }
+
+    /// Whether one more task may be stored.
+    fn has_room(&self) -> Result<(), Error> {
+        match u32::try_from(self.tasks().len()) {
+            Ok(count) if count < self.limits.tasks.get() => Ok(()),
+            _ => Err(Error::Busy { what: "tasks", limit: self.limits.tasks.get() }),
+        }
     }
 
     /// Makes a one-time token with which `participant_id` may enrol.
     pub fn issue_token(&self, participant_id: &ParticipantId) -> Result<IssuedToken, Error> {
-        self.registry.issue_token(participant_id, self.now())
+        self.registry.issue_token(participant_id, EMBEDDER, self.now())
     }
 
-    /// Shuts a participant out, streams that are open included.
+    /// Shuts a participant out, connections that are open included.
     pub fn revoke(&self, participant_id: &ParticipantId) -> Result<(), Error> {
-        self.registry.revoke(participant_id, self.now()).map(|_| ())
+        let reason = "at the word of the program that runs the coordinator";
+        self.registry.change(participant_id, Change::Revoke, reason, EMBEDDER, self.now()).map(|_| ())
     }
 
     /// The enrolled participants.
@@ -212,17 +211,5 @@ impl Coordinator {
     pub fn round_record(&self, round_id: &RoundId) -> Result<SignedDocument, Error> {
         let record = durable::read(&*self.store, &durable::record(round_id))?;
         record.ok_or_else(|| Error::UnknownRound(round_id.clone()))
-    }
-
-    /// The bytes of a checkpoint or candidate. All who fetch the same one share them.
-    pub(crate) fn params(&self, digest: Digest) -> Result<Bytes, Error> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = cache.iter().find(|(cached, _)| *cached == digest) {
-            return Ok(bytes.clone());
-        }
-        let bytes = Bytes::from(self.store.get(&durable::params(digest))?.ok_or(Error::UnknownParams(digest))?);
-        cache.truncate(CACHED_PARAMS.saturating_sub(1));
-        cache.push_front((digest, bytes.clone()));
-        Ok(bytes)
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::document::KeyId;
 use shared::store::{Key, Store};
-use shared::{Digest, ParticipantId, ReleaseId, RoundId, TaskId};
+use shared::{Digest, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId};
 
 use crate::Error;
 
@@ -17,13 +18,16 @@ pub(crate) const TASKS: &str = "task";
 pub(crate) const ROUNDS: &str = "round";
 /// Releases with the record of their round.
 pub(crate) const RELEASES: &str = "release";
+/// The operator's words on which release is the latest.
+pub(crate) const PROMOTIONS: &str = "promotion";
+/// Answers to admin calls that came with an `Idempotency-Key`.
+pub(crate) const ANSWERS: &str = "admin-answer";
 /// Audit records that are durable but not yet in the log.
 pub(crate) const OUTBOX: &str = "audit-outbox";
 const EVENTS: &str = "round-event";
 const DOCUMENTS: &str = "round-document";
 const RECORDS: &str = "round-record";
-const PAYLOADS: &str = "update-payload";
-const PARAMS: &str = "params";
+const PARAMS_USES: &str = "params-use";
 const LATEST: &str = "latest";
 
 pub(crate) fn token(digest: Digest) -> Key {
@@ -36,6 +40,12 @@ pub(crate) fn participant(participant_id: &ParticipantId) -> Key {
 
 pub(crate) fn task(task_id: &TaskId) -> Key {
     Key::new(TASKS, task_id.as_str())
+}
+
+/// The ids of all tasks.
+pub(crate) fn task_ids(store: &dyn Store) -> Result<Vec<TaskId>, Error> {
+    let tasks = store.scan(TASKS, b"", usize::MAX)?.into_iter();
+    tasks.map(|(key, _)| Ok(TaskId::new(String::from_utf8_lossy(&key).into_owned())?)).collect()
 }
 
 /// What the keys of a round begin with. No task id contains a slash.
@@ -77,15 +87,50 @@ pub(crate) fn evidence(round_id: &RoundId, kind: Evidence, participant_id: &Part
     Key::new(DOCUMENTS, format!("{}/{kind}/{participant_id}", in_round(round_id)))
 }
 
-/// The little-endian f32 bytes of an update.
-pub(crate) fn payload(round_id: &RoundId, participant_id: &ParticipantId) -> Key {
-    Key::new(PAYLOADS, format!("{}/{participant_id}", in_round(round_id)))
+/// Two signed headers of one participant for one round that contradict each other: the later one. The first is
+/// [`Evidence::Update`].
+pub(crate) fn equivocation(round_id: &RoundId, participant_id: &ParticipantId) -> Key {
+    Key::new(DOCUMENTS, format!("{}/equivocation/{participant_id}", in_round(round_id)))
 }
 
-/// The little-endian f32 bytes of a checkpoint or candidate, by digest. Updates never stand here: any participant may
-/// fetch what does.
-pub(crate) fn params(digest: Digest) -> Key {
-    Key::new(PARAMS, digest.to_string())
+/// What parameters in a file are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParamsRole {
+    /// A checkpoint, a candidate, a release, or a control variate: participants may fetch it.
+    Shared,
+    /// What the server's step keeps to itself.
+    Server,
+}
+
+impl ParamsRole {
+    const ALL: [Self; 2] = [Self::Shared, Self::Server];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// That a round or a release needs these parameters. Without any such entry their file is removed.
+pub(crate) fn params_use(params: Digest, role: ParamsRole, user: impl std::fmt::Display) -> Key {
+    Key::new(PARAMS_USES, format!("{params}/{}/{user}", role.as_str()))
+}
+
+/// Whether anybody needs these parameters in this role.
+pub(crate) fn params_used_as(store: &dyn Store, params: Digest, role: ParamsRole) -> Result<bool, Error> {
+    let prefix = format!("{params}/{}/", role.as_str());
+    Ok(!store.scan(PARAMS_USES, prefix.as_bytes(), 1)?.is_empty())
+}
+
+/// Whether anybody needs these parameters.
+pub(crate) fn params_used(store: &dyn Store, params: Digest) -> Result<bool, Error> {
+    let mut used = false;
+    for role in ParamsRole::ALL {
+        used |= params_used_as(store, params, role)?;
+    }
+    Ok(used)
 }
 
 pub(crate) fn record(round_id: &RoundId) -> Key {
@@ -96,9 +141,28 @@ pub(crate) fn release(release_id: &ReleaseId) -> Key {
     Key::new(RELEASES, release_id.as_str())
 }
 
-/// Holds the id of the release that was published last.
+/// An identity key by its name, as long as the store lives: it checks what was signed before its owner had another.
+pub(crate) fn identity_key(key_id: KeyId) -> Key {
+    Key::new("identity-key", key_id.to_string())
+}
+
+/// The operator's word with this number, counted from 1.
+pub(crate) fn promotion(number: u64) -> Key {
+    Key::new(PROMOTIONS, number.to_be_bytes())
+}
+
+/// The record of a round that was computed again for a release.
+pub(crate) fn recomputed_record(release_id: &ReleaseId, round: RoundNumber) -> Key {
+    Key::new("recomputed-record", format!("{release_id}/{:010}", round.0))
+}
+
+/// Holds the id of the release that is the latest.
 pub(crate) fn latest_release() -> Key {
     Key::new(LATEST, "release")
+}
+
+pub(crate) fn answer(name: Digest) -> Key {
+    Key::new(ANSWERS, name.to_string())
 }
 
 pub(crate) fn outbox(number: u64) -> Key {

@@ -1,18 +1,29 @@
-//! The admin API v1: what the operator asks and orders. Everything under `/api` needs the bearer token.
+//! The admin API v1: what operators, auditors and viewers ask and order. Everything under `/api` needs a bearer token;
+//! rights, audit records and idempotency are layers around all of it, so that no handler can forget them.
 
+pub(crate) mod access;
 mod audit;
+mod enrolment;
+mod evaluations;
+mod idempotency;
+mod ledger;
+mod page;
+mod params;
 mod participants;
 mod releases;
 mod rounds;
 mod tasks;
+mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use shared::store::Store;
 use shared_ops::auth::BearerScheme;
 use shared_ops::health::{Health, probes};
 use shared_ops::metrics::MetricsHandle;
@@ -22,7 +33,10 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::access::Actor;
+use self::idempotency::Answers;
 use crate::error::Class;
+use crate::guard::Guarded;
 use crate::{Coordinator, Error};
 
 type Shared = axum::extract::State<Arc<Coordinator>>;
@@ -38,15 +52,35 @@ struct Description;
 fn api() -> OpenApiRouter<Arc<Coordinator>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(tasks::list, tasks::create))
+        .routes(routes!(tasks::validate))
         .routes(routes!(tasks::show))
+        .routes(routes!(tasks::pause))
+        .routes(routes!(tasks::resume))
         .routes(routes!(tasks::cancel))
+        .routes(routes!(params::put))
         .routes(routes!(rounds::list))
         .routes(routes!(rounds::show))
+        .routes(routes!(rounds::transcript))
+        .routes(routes!(watch::watch))
+        .routes(routes!(ledger::show))
+        .routes(routes!(evaluations::list))
         .routes(routes!(participants::list))
-        .routes(routes!(participants::issue_token))
+        .routes(routes!(participants::show))
+        .routes(routes!(participants::approve))
+        .routes(routes!(participants::quarantine))
+        .routes(routes!(participants::reinstate))
         .routes(routes!(participants::revoke))
+        .routes(routes!(enrolment::tokens, enrolment::issue_token))
+        .routes(routes!(enrolment::withdraw_token))
+        .routes(routes!(enrolment::authority))
         .routes(routes!(releases::list))
+        .routes(routes!(releases::latest))
+        .routes(routes!(releases::rollback))
         .routes(routes!(releases::show))
+        .routes(routes!(releases::params))
+        .routes(routes!(releases::promote))
+        .routes(routes!(releases::recompute))
+        .routes(routes!(releases::transcript))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::receipt))
 }
@@ -56,14 +90,32 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     api().into_openapi()
 }
 
-/// The whole HTTP interface: the API behind the token, and the probes and the description in front of it.
-pub(crate) fn router(coordinator: Arc<Coordinator>, token: Secret, health: Health, metrics: MetricsHandle) -> Router {
+/// The whole HTTP interface: the API behind the tokens, and the probes and the description in front of it.
+pub(crate) async fn router(
+    coordinator: Arc<Coordinator>,
+    tokens: Vec<(Secret, Actor)>,
+    health: Health,
+    metrics: MetricsHandle,
+) -> Result<Router, Error> {
     let limit = usize::try_from(coordinator.limits.admin_body_bytes).unwrap_or(usize::MAX);
-    let (api, openapi) = api().with_state(coordinator).split_for_parts();
-    auth::bearer(api.layer(DefaultBodyLimit::max(limit)), token)
+    let answers = Arc::new(coordinator.blocking(answers).await?);
+    let (api, openapi) = api().with_state(Arc::clone(&coordinator)).split_for_parts();
+    // From the inside out: a repeated call is neither made nor recorded again, and rights come before either.
+    let api = api
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(from_fn_with_state(Arc::clone(&coordinator), access::audited))
+        .layer(from_fn_with_state(answers, idempotency::once))
+        .layer(from_fn_with_state(coordinator, access::authorise));
+    Ok(auth::bearers(api, tokens)
         .route("/openapi.json", get(|| async { axum::Json(openapi) }))
         .merge(probes(health, metrics))
-        .fallback(not_found)
+        .fallback(not_found))
+}
+
+fn answers(coordinator: &Coordinator) -> Result<Answers, Error> {
+    let store: Arc<dyn Store> = Arc::<Guarded>::clone(&coordinator.store);
+    let (clock, seal) = (Arc::clone(&coordinator.clock), Arc::clone(&coordinator.keys.answers));
+    Answers::open(store, clock, seal, coordinator.limits.clone(), coordinator.tracker.clone())
 }
 
 /// An error as HTTP says it.
@@ -88,5 +140,21 @@ impl IntoResponse for Refusal {
             Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Problem::new(status, &self.0).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Run with the environment variable `UPDATE_GOLDEN=1` to take a change of the API over.
+    #[test]
+    fn the_api_is_the_one_in_the_golden_file() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let found = super::openapi().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &found).unwrap();
+        }
+        assert!(found.contains("\"openapi\": \"3.1.0\""));
+        let golden = std::fs::read_to_string(path).unwrap();
+        assert_eq!(golden, found, "if this change of the API is meant, run again with UPDATE_GOLDEN=1");
     }
 }

@@ -1,25 +1,28 @@
 //! What participants send in a round: each document is checked against who sent it, the task and the round, before
 //! anything is stored. A hostile sender can waste its own slot and nothing more.
 
-mod payload;
+mod equivocation;
+mod senders;
 #[cfg(test)]
 mod tests;
+mod upload;
 
-pub(crate) use payload::Incoming;
+pub(crate) use equivocation::convict;
+pub(crate) use senders::{Place, Senders};
+pub(crate) use upload::{Open, Opened, UPLOAD_BYTES, Upload, open_upload, receipt};
 
 use shared::document::{Document, SignedDocument};
 use shared::round::RoundEvent;
-use shared::store::Store;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{Digest, Explain, ParticipantId, Timestamp};
 
+use crate::Error;
 use crate::durable::{self, Evidence};
 use crate::enrol::Participant;
 use crate::error::Class;
 use crate::round::Snapshot;
 use crate::round::driver::Proposal;
 use crate::task::SignedTask;
-use crate::{Error, round};
 
 /// Why something that a participant sent is refused.
 #[derive(Debug, thiserror::Error)]
@@ -42,31 +45,58 @@ pub enum IntakeError {
         /// What the document says.
         found: String,
     },
-    /// More bytes than the header says.
-    #[error("more than the {0} bytes that the model has")]
-    Oversize(usize),
-    /// The parts do not follow one another.
-    #[error("a part at {found} where {expected} was due")]
-    OutOfOrder {
-        /// Where the next part had to begin.
+    /// The task does not offer the encoding.
+    #[error("the task does not offer this encoding")]
+    Encoding,
+    /// The bytes are not as many as the encoding gives the model.
+    #[error("{found} bytes where the model has {expected} in this encoding")]
+    Length {
+        /// What the model has.
         expected: u64,
-        /// Where it begins.
+        /// What the header says.
         found: u64,
     },
-    /// The parameters are not those that were signed.
-    #[error("the parameters' digest is {found}, not {signed}")]
+    /// The header says that more steps were taken than the task allows, or none.
+    #[error("{found} local steps, not 1 to {allowed}")]
+    LocalSteps {
+        /// What the task's recipe says.
+        allowed: u32,
+        /// What the header says.
+        found: u32,
+    },
+    /// The chunks' digests are not those that were signed for.
+    #[error("the chunk digests make {found}, not {signed}")]
     OtherPayload {
         /// What the header says.
         signed: Digest,
         /// What came.
         found: Digest,
     },
-    /// An update does not begin with one header, or has a second one.
-    #[error("an update is one header and then parameters")]
-    Header,
+    /// Something else than the next chunk.
+    #[error("a piece at {found} where the whole chunk at {expected} was due")]
+    OutOfOrder {
+        /// Where the next chunk begins.
+        expected: u64,
+        /// Where the piece begins.
+        found: u64,
+    },
+    /// The sender stopped before the end.
+    #[error("the update ended at {found} of {expected} bytes")]
+    Incomplete {
+        /// How many bytes there are.
+        expected: u64,
+        /// How many came.
+        found: u64,
+    },
     /// The sender was silent for too long.
     #[error("the update came too slowly")]
     TooSlow,
+    /// The sender has another update on its way.
+    #[error("another update of `{0}` is on its way")]
+    Sending(ParticipantId),
+    /// The sender has begun too many different updates in this round.
+    #[error("`{0}` began too many different updates in this round")]
+    TooManyBegun(ParticipantId),
 }
 
 impl Explain for IntakeError {
@@ -74,11 +104,15 @@ impl Explain for IntakeError {
         match self {
             Self::OtherSender { .. } => "sender-mismatch",
             Self::Stale { .. } => "update-stale",
-            Self::Oversize(_) => "update-oversize",
-            Self::OutOfOrder { .. } => "update-out-of-order",
+            Self::Encoding => "update-encoding",
+            Self::Length { .. } => "update-length",
+            Self::LocalSteps { .. } => "update-local-steps",
             Self::OtherPayload { .. } => "update-digest",
-            Self::Header => "update-header",
+            Self::OutOfOrder { .. } => "update-out-of-order",
+            Self::Incomplete { .. } => "update-incomplete",
             Self::TooSlow => "update-too-slow",
+            Self::Sending(_) => "update-sending",
+            Self::TooManyBegun(_) => "update-too-many-begun",
         }
     }
 
@@ -86,11 +120,15 @@ impl Explain for IntakeError {
         match self {
             Self::OtherSender { .. } => "send documents under the certificate of the participant that signed them",
             Self::Stale { .. } => "look at the round's present view and begin from its task and checkpoint",
-            Self::Oversize(_) => "send four bytes for each parameter of the task's model",
-            Self::OutOfOrder { .. } => "send the parts in order and without gaps",
-            Self::OtherPayload { .. } => "send the bytes that the header was signed for",
-            Self::Header => "send the signed header first, and only once",
-            Self::TooSlow => "send the update again; it is safe to repeat",
+            Self::Encoding => "choose one of the encodings that the task offers",
+            Self::Length { .. } => "encode the whole model that the task names, and nothing else",
+            Self::LocalSteps { .. } => "train by the task's recipe",
+            Self::OtherPayload { .. } => "sign the digest over the digests of the chunks that you send",
+            Self::OutOfOrder { .. } => "send whole chunks in order, from where the coordinator said that it has them",
+            Self::Incomplete { .. } => "open the update again; it goes on where it stopped",
+            Self::TooSlow => "open the update again; it goes on where it stopped",
+            Self::Sending(_) => "wait until the other one has ended",
+            Self::TooManyBegun(_) => "send the update that you sent first, or wait for the next round",
         }
     }
 }
@@ -100,7 +138,8 @@ impl IntakeError {
         match self {
             Self::OtherSender { .. } => Class::Denied,
             Self::Stale { .. } => Class::Conflict,
-            Self::TooSlow => Class::Unavailable,
+            Self::TooSlow | Self::Incomplete { .. } => Class::Unavailable,
+            Self::Sending(_) | Self::TooManyBegun(_) => Class::Busy,
             _ => Class::Invalid,
         }
     }
@@ -139,14 +178,15 @@ pub(crate) fn open<T: RoundDocument>(document: &SignedDocument, sender: &Partici
     Ok(opened)
 }
 
-fn same<T: PartialEq + ToString>(what: &'static str, expected: &T, found: &T) -> Result<(), IntakeError> {
+/// Refuses what is about something else than what goes on now.
+pub(crate) fn same<T: PartialEq + ToString>(what: &'static str, expected: &T, found: &T) -> Result<(), IntakeError> {
     if expected == found {
         return Ok(());
     }
     Err(IntakeError::Stale { what, expected: expected.to_string(), found: found.to_string() })
 }
 
-/// What joining makes of the round.
+/// What joining asks of the round.
 pub(crate) fn join(
     document: &SignedDocument,
     join: &Join,
@@ -157,12 +197,11 @@ pub(crate) fn join(
     same("task", &task.digest, &join.task_digest)?;
     same("round", &snapshot.state.plan().round_id, &join.round_id)?;
     let event = RoundEvent::Joined { participant_id: join.participant_id.clone(), at };
-    snapshot.state.apply(&event)?;
     let key = durable::evidence(&join.round_id, Evidence::Join, &join.participant_id);
-    Ok(Proposal { round_id: join.round_id.clone(), event, writes: vec![(key, durable::encode(document)?)] })
+    Ok(Proposal::new(join.round_id.clone(), event, vec![(key, durable::encode(document)?)]))
 }
 
-/// What an evaluation makes of the round.
+/// What an evaluation asks of the round.
 pub(crate) fn evaluation(
     document: &SignedDocument,
     evaluation: Evaluation,
@@ -173,30 +212,5 @@ pub(crate) fn evaluation(
     same("round", &snapshot.state.plan().round_id, &round_id)?;
     let key = durable::evidence(&round_id, Evidence::Evaluation, &evaluation.participant_id);
     let event = RoundEvent::EvaluationAccepted { evaluation, at };
-    snapshot.state.apply(&event)?;
-    Ok(Proposal { round_id, event, writes: vec![(key, durable::encode(document)?)] })
-}
-
-/// The receipt for an update that was accepted before, in this round or an earlier one.
-///
-/// While the round collects, only what the round's state shows is durable; the store may be ahead of the disk.
-pub(crate) fn known(
-    store: &dyn Store,
-    header: &UpdateHeader,
-    snapshot: &Snapshot,
-) -> Result<Option<SignedDocument>, Error> {
-    let UpdateHeader { round_id, participant_id, payload, .. } = header;
-    let present = snapshot.state.plan().round_id == *round_id;
-    let accepted = round::accepted(&snapshot.state).and_then(|accepted| accepted.get(participant_id));
-    if present && accepted.is_none() && !snapshot.state.is_closed() {
-        return Ok(None);
-    }
-    let receipt = durable::evidence(round_id, Evidence::Receipt, participant_id);
-    let Some(document) = durable::read::<SignedDocument>(store, &receipt)? else { return Ok(None) };
-    let accepted: shared::update::UpdateReceipt = shared::canonical::decode(document.body.as_bytes())?;
-    if accepted.payload == *payload {
-        return Ok(Some(document));
-    }
-    let (participant_id, first, second) = (participant_id.clone(), accepted.payload, *payload);
-    Err(shared::round::IllegalTransition::Equivocation { participant_id, first, second }.into())
+    Ok(Proposal::new(round_id, event, vec![(key, durable::encode(document)?)]))
 }

@@ -5,28 +5,37 @@
 
 mod aggregate;
 mod audit;
+mod blob;
+mod budget;
 pub mod cli;
 pub mod config;
+mod context;
 mod coordinator;
+pub mod core;
 mod durable;
 pub mod enrol;
 mod error;
 mod guard;
 mod http;
 mod intake;
+mod invite;
 mod keys;
+mod presence;
 mod release;
 mod round;
 mod rpc;
+mod runtime;
 mod start;
 mod task;
 #[cfg(test)]
 mod testing;
+mod transcript;
 
 pub use config::Config;
 pub use coordinator::Coordinator;
 pub use error::Error;
 pub use http::openapi;
 pub use intake::IntakeError;
+pub use runtime::runtime;
 pub use start::{Addresses, Running, start};
 pub use task::{Outcome, zeros_for};

@@ -1,12 +1,22 @@
 //! From a committed round to a release: the gates that a task's last candidate must pass, and what is signed then.
+//!
+//! A release that passed its task's gates is promoted at once: the operator signed the gates with the task. One that
+//! was computed again waits for the operator, because no site has evaluated it.
+
+mod promotion;
+mod recompute;
 
 use serde::{Deserialize, Serialize};
 use shared::document::SignedDocument;
 use shared::release::{Release, RoundRecord};
 use shared::round::Tally;
-use shared::store::Store;
+use shared::store::{Batch, Store};
 use shared::task::{ReleaseGates, Task};
 use shared::{Digest, ReleaseId, Timestamp};
+use shared_crypto::SigningKey;
+
+pub(crate) use promotion::{History, Standing};
+pub(crate) use recompute::{Recomputed, Request};
 
 use crate::{Error, durable};
 
@@ -54,7 +64,20 @@ pub(crate) fn release(task: &Task, record: &RoundRecord, record_digest: Digest, 
         privacy: task.recipe.noise_multiplier.map(|_| task.privacy.ceiling),
         tally: record.tally,
         released_at: now,
+        replaces: None,
     }
+}
+
+/// The batch that publishes a release that passed its gates, and makes it the latest.
+pub(crate) fn publication(
+    store: &dyn Store,
+    operator: &SigningKey,
+    release: &Release,
+    signed: &SignedRelease,
+    now: Timestamp,
+) -> Result<Batch, Error> {
+    let (_, batch) = History::load(store, operator.public())?.promote(release, &signed.release, operator, now)?;
+    Ok(batch.put(durable::release(&release.release_id), durable::encode(signed)?))
 }
 
 fn release_id(record: Digest) -> ReleaseId {
@@ -63,7 +86,7 @@ fn release_id(record: Digest) -> ReleaseId {
     ReleaseId::new(format!("r-{digits}")).expect("a valid id")
 }
 
-/// A release by its id, or the one that was published last.
+/// A release by its id, or the latest.
 pub(crate) fn find(store: &dyn Store, release_id: Option<ReleaseId>) -> Result<SignedRelease, Error> {
     let unknown = |id: &Option<ReleaseId>| Error::UnknownRelease(id.clone());
     let wanted = match &release_id {

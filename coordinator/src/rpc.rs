@@ -1,5 +1,7 @@
 //! The gRPC service: finds out who calls, hands over to the module that knows, and turns errors into statuses.
 
+mod download;
+mod identity;
 mod upload;
 mod watch;
 
@@ -8,11 +10,10 @@ use std::sync::Arc;
 use shared::document::SignedDocument;
 use shared::update::{Evaluation, Join};
 use shared::{Digest, ReleaseId, RoundId, TaskId};
-use shared_wire::server::{Answers, Certificate, Federation, UpdateParts};
-use shared_wire::{Bytes, Enrolled, ReleaseBundle, RoundView, Status, TaskView, async_trait};
+use shared_wire::server::{Answers, Certificate, Federation, Heartbeats, Upload};
+use shared_wire::{Bytes, EnrolAnswer, ReleaseBundle, RoundView, Status, TaskView, UpdateOpen, async_trait};
 use tokio::sync::Semaphore;
 
-use self::upload::Senders;
 use crate::coordinator::Running;
 use crate::enrol::Participant;
 use crate::{Coordinator, Error, intake, release};
@@ -20,20 +21,31 @@ use crate::{Coordinator, Error, intake, release};
 /// What the federation's participants reach.
 pub(crate) struct Rpc {
     coordinator: Arc<Coordinator>,
+    /// Places for those who send an update.
     uploads: Arc<Semaphore>,
-    /// Who is sending an update just now.
-    senders: Senders,
+    /// Pieces of parameters that are read at a time.
+    downloads: Arc<Semaphore>,
+}
+
+fn places(limit: std::num::NonZeroU32) -> Arc<Semaphore> {
+    let places = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
 }
 
 impl Rpc {
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
-        let uploads =
-            usize::try_from(coordinator.limits.uploads.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { uploads: Arc::new(Semaphore::new(uploads)), senders: Senders::default(), coordinator }
+        let limits = &coordinator.limits;
+        Self { uploads: places(limits.uploads), downloads: places(limits.downloads), coordinator }
     }
 
-    fn caller(&self, certificate: &Certificate) -> Result<Participant, Error> {
+    /// Who may watch, and fetch what is there.
+    fn caller(&self, certificate: &Certificate) -> Result<Arc<Participant>, Error> {
         self.coordinator.registry.admit(certificate.as_deref(), self.coordinator.now())
+    }
+
+    /// Who may join, send updates and evaluate.
+    fn contributor(&self, certificate: &Certificate) -> Result<Arc<Participant>, Error> {
+        self.coordinator.registry.admit_contributor(certificate.as_deref(), self.coordinator.now())
     }
 
     /// A task whose cohort the caller is in. To all others there is no such task.
@@ -44,7 +56,7 @@ impl Rpc {
     }
 
     async fn take_join(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {
-        let caller = self.caller(&certificate)?;
+        let caller = self.contributor(&certificate)?;
         let join: Join = intake::open(&document, &caller)?;
         let Running { task, handle } = self.task(&caller, &join.round_id.task_id)?;
         let snapshot = handle.snapshot();
@@ -52,7 +64,7 @@ impl Rpc {
     }
 
     async fn take_evaluation(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {
-        let caller = self.caller(&certificate)?;
+        let caller = self.contributor(&certificate)?;
         let evaluation: Evaluation = intake::open(&document, &caller)?;
         let handle = self.task(&caller, &evaluation.round_id.task_id)?.handle;
         let snapshot = handle.snapshot();
@@ -62,22 +74,12 @@ impl Rpc {
 
 #[async_trait]
 impl Federation for Rpc {
-    fn admits(&self, caller: &Certificate) -> Result<(), Status> {
-        self.caller(caller)?;
-        Ok(())
+    async fn enrol(&self, enrolment: SignedDocument) -> Result<EnrolAnswer, Status> {
+        Ok(self.take_enrolment(enrolment).await?)
     }
 
-    async fn enrol(&self, enrolment: SignedDocument) -> Result<Enrolled, Status> {
-        let enrolled = self.coordinator.blocking(move |coordinator| {
-            let keys = &coordinator.keys;
-            Ok(Enrolled {
-                certificate_pem: coordinator.registry.enrol(&enrolment, &keys.authority, coordinator.now())?,
-                ca_certificate_pem: keys.authority.certificate_pem().to_owned(),
-                operator_key: coordinator.operator_key().to_string(),
-                coordinator_key: coordinator.coordinator_key().to_string(),
-            })
-        });
-        Ok(enrolled.await?)
+    async fn renew(&self, caller: Certificate, renewal: SignedDocument) -> Result<EnrolAnswer, Status> {
+        Ok(self.take_renewal(caller, renewal).await?)
     }
 
     async fn tasks(&self, caller: Certificate) -> Result<Vec<TaskView>, Status> {
@@ -87,23 +89,29 @@ impl Federation for Rpc {
         Ok(own.map(|running| watch::task_view(&running)).collect())
     }
 
-    async fn watch(&self, caller: Certificate, task_id: TaskId) -> Result<Answers<RoundView>, Status> {
+    async fn watch(
+        &self,
+        caller: Certificate,
+        task_id: TaskId,
+        heartbeats: Heartbeats,
+    ) -> Result<Answers<RoundView>, Status> {
         let participant = self.caller(&caller)?;
         let running = self.task(&participant, &task_id)?;
-        Ok(watch::views(Arc::clone(&self.coordinator), caller, participant, running.handle))
+        let coordinator = Arc::clone(&self.coordinator);
+        Ok(watch::Watch { coordinator, certificate: caller, participant, handle: running.handle }.views(heartbeats))
     }
 
     async fn join(&self, caller: Certificate, join: SignedDocument) -> Result<(), Status> {
         Ok(self.take_join(caller, join).await?)
     }
 
-    async fn params(&self, caller: Certificate, digest: Digest) -> Result<Bytes, Status> {
+    async fn params(&self, caller: Certificate, digest: Digest, offset: u64) -> Result<Answers<Bytes>, Status> {
         self.caller(&caller)?;
-        Ok(self.coordinator.blocking(move |coordinator| coordinator.params(digest)).await?)
+        Ok(download::parts(self, digest, offset).await?)
     }
 
-    async fn update(&self, caller: Certificate, parts: UpdateParts) -> Result<SignedDocument, Status> {
-        upload::receive(self, &caller, parts).await
+    async fn update(&self, caller: Certificate, open: UpdateOpen, upload: Upload) -> Result<SignedDocument, Status> {
+        upload::receive(self, &caller, open, upload).await
     }
 
     async fn evaluation(&self, caller: Certificate, evaluation: SignedDocument) -> Result<(), Status> {

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::Clock;
-use shared_crypto::{key_file, random_bytes};
 use shared_ops::health::Health;
-use shared_ops::{Secret, metrics, shutdown};
+use shared_ops::{metrics, shutdown};
 use shared_store::SledStore;
-use shared_wire::{PemIdentity, server};
+use shared_wire::server::{self, Gate};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::blob::LocalDisk;
 use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::guard::Guarded;
@@ -76,12 +76,12 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, stop: CancellationToke
     let health = Health::new(&[STORE, FEDERATION]);
     let coordinator = open(&config, clock, stop.clone()).await?;
     health.set_ready(STORE, true);
-    let token = admin_token(&config)?;
+    let tokens = http::access::tokens(&config)?;
     let federation = bind(config.federation.listen).await?;
     let admin = bind(config.admin.listen).await?;
     let addresses = Addresses { federation: address(&federation)?, admin: address(&admin)? };
     publish(&config.data_dir, &addresses)?;
-    let router = http::router(Arc::clone(&coordinator), token, health.clone(), counted);
+    let router = http::router(Arc::clone(&coordinator), tokens, health.clone(), counted).await?;
     let servers = vec![
         tokio::spawn(serve_federation(Arc::clone(&coordinator), federation, stop.clone())),
         tokio::spawn(serve_admin(admin, router, stop.clone())),
@@ -95,27 +95,14 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, stop: CancellationToke
 async fn open(config: &Config, clock: Arc<dyn Clock>, stop: CancellationToken) -> Result<Arc<Coordinator>, Error> {
     let config = config.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let keys = Keys::load_or_create(&config.data_dir.join("keys"), &config.federation.names, clock.now())?;
+        let (folder, names) = (config.data_dir.join("keys"), &config.federation.names);
+        let keys = Keys::load_or_create(&folder, names, config.limits.certificate_validity(), clock.now())?;
         let store = SledStore::open(config.data_dir.join("store"))?;
         let store = Arc::new(Guarded::new(Arc::new(store)));
-        Coordinator::open(store, clock, keys, config.limits, stop)
+        let disk = Arc::new(LocalDisk::new(&config.data_dir));
+        Coordinator::open(store, disk, clock, keys, config.enrolment, config.limits, stop)
     });
     Ok(Arc::new(opened.await.map_err(|_| Error::Unavailable)??))
-}
-
-/// The bearer token in the configured file; made when there is no such file.
-fn admin_token(config: &Config) -> Result<Secret, Error> {
-    let path = config.token_file();
-    let text = match key_file::read_text(&path)? {
-        Some(text) => text.expose().trim().to_owned(),
-        None => {
-            let made = hex::encode(*random_bytes::<32>()?);
-            key_file::create(&path, made.as_bytes())?;
-            made
-        }
-    };
-    let invalid = |error: shared_ops::secret::InvalidSecret| std::io::Error::other(error);
-    Secret::new(text).map_err(|error| Error::System { what: path.display().to_string(), source: invalid(error) })
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Error> {
@@ -146,11 +133,12 @@ async fn serve_federation(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let keys = &coordinator.keys;
-    let identity = PemIdentity { certificate: &keys.server.certificate_pem, key: keys.server.key_pem.expose() };
-    let limits = server::Limits { streams_per_connection: coordinator.limits.streams_per_connection.get() };
+    let gate: Arc<dyn Gate> = Arc::<Coordinator>::clone(&coordinator);
+    let limits = coordinator.limits.server();
     let rpc = Arc::new(Rpc::new(Arc::clone(&coordinator)));
     let authority = keys.authority.certificate_pem();
-    let served = server::serve(listener, rpc, identity, authority, limits, stop.clone().cancelled_owned());
+    let served =
+        server::serve(listener, rpc, gate, keys.server.identity(), authority, limits, stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(shutdown::DRAIN).await;
@@ -166,7 +154,8 @@ async fn serve_admin(listener: TcpListener, router: axum::Router, stop: Cancella
     served.map_err(|source| Error::System { what: "the admin API failed".to_owned(), source })
 }
 
-/// Tries a failed store again, moves audit records that were left behind, and says whether all is well.
+/// Tries a failed store again, moves audit records that were left behind, and says whether all is well. Replaces the
+/// server's certificate in time.
 async fn care(coordinator: Arc<Coordinator>, health: Health, stop: CancellationToken) -> Result<(), Error> {
     loop {
         tokio::select! {
@@ -183,5 +172,8 @@ async fn care(coordinator: Arc<Coordinator>, health: Health, stop: CancellationT
             tracing::error!(%error, "the store is not well");
         }
         health.set_ready(STORE, coordinator.store.is_well());
+        if let Err(error) = coordinator.keys.server.renew(&coordinator.keys.authority, coordinator.now()) {
+            tracing::error!(%error, "the server's certificate was not replaced");
+        }
     }
 }

@@ -1,15 +1,21 @@
 //! Tasks as the coordinator keeps them: signed by the operator, stored with their first round, and how they ended.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+use shared::aggregate::ServerStep;
 use shared::document::SignedDocument;
+use shared::invariant::Invariant;
 use shared::round::RoundPlan;
 use shared::store::Batch;
 use shared::task::Task;
-use shared::{Digest, ParamVector, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
-use shared_crypto::{SigningKey, digest, document_digest};
+use shared::{Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
+use shared_crypto::{SigningKey, document_digest};
+use shared_ops::metrics::violation;
 use shared_wire::TaskState;
 
-use crate::{Error, durable};
+use crate::Error;
+use crate::durable::{self, ParamsRole};
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +57,10 @@ pub(crate) struct TaskEntry {
     pub(crate) document: SignedDocument,
     /// Its newest round.
     pub(crate) round: RoundNumber,
+    /// The newest of the rounds whose files are removed.
+    pub(crate) retired: RoundNumber,
+    /// Whether the operator holds it: no round begins.
+    pub(crate) paused: bool,
     /// How it ended; `None` while it runs.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -65,6 +75,15 @@ pub(crate) struct RoundEntry {
     pub(crate) committed_before: u32,
     /// How many rounds just before it ended without a result.
     pub(crate) aborted_before: u32,
+}
+
+/// What a round starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// Digest of the parameters.
+    pub(crate) checkpoint: Digest,
+    /// Digest of what the server kept.
+    pub(crate) server_state: Option<Digest>,
 }
 
 /// A task with what signing it fixed.
@@ -85,37 +104,73 @@ impl SignedTask {
 
     /// Reads a task that this coordinator stored.
     pub(crate) fn stored(document: SignedDocument, operator: &SigningKey) -> Result<Self, Error> {
-        let task = operator.public().open(&document)?;
+        let opened = operator.public().open(&document);
+        let task = opened.inspect_err(|_| violation(Invariant::RoundSigned))?;
         Ok(Self { digest: document_digest(&document), document, task })
     }
 
     /// What round `number` begins with.
-    pub(crate) fn plan(&self, number: RoundNumber, checkpoint: Digest, now: Timestamp) -> RoundPlan {
+    pub(crate) fn plan(
+        &self,
+        number: RoundNumber,
+        start: Start,
+        invited: BTreeSet<ParticipantId>,
+        now: Timestamp,
+    ) -> RoundPlan {
+        let task = &self.task;
         RoundPlan {
-            round_id: RoundId { task_id: self.task.task_id.clone(), number },
+            round_id: RoundId { task_id: task.task_id.clone(), number },
             task_digest: self.digest,
-            checkpoint,
-            cohort: self.task.cohort.clone(),
-            quorum: self.task.quorum,
-            deadlines: self.task.deadlines,
+            checkpoint: start.checkpoint,
+            server_state: start.server_state,
+            goal: task.participation.goal.unwrap_or(u32::MAX),
+            cohort: invited,
+            root: task.aggregation.rule.root().cloned(),
+            quorum: task.quorum,
+            late: task.participation.late,
+            deadlines: task.deadlines,
             announced_at: now,
         }
     }
 
-    /// The batch that stores the task with its first checkpoint and announces its first round.
-    pub(crate) fn creation(&self, initial: &ParamVector, now: Timestamp) -> Result<Batch, Error> {
-        let bytes = initial.to_le_bytes();
-        let checkpoint = digest(&bytes);
-        let plan = self.plan(RoundNumber::FIRST, checkpoint, now);
-        let round_id = plan.round_id.clone();
-        let round = RoundEntry { plan, committed_before: 0, aborted_before: 0 };
-        let entry = TaskEntry { document: self.document.clone(), round: RoundNumber::FIRST, outcome: None };
+    /// The batch that stores the task and announces its first round, from a checkpoint that is in a file.
+    pub(crate) fn creation(
+        &self,
+        checkpoint: Digest,
+        invited: BTreeSet<ParticipantId>,
+        now: Timestamp,
+    ) -> Result<Batch, Error> {
+        let plan = self.plan(RoundNumber::FIRST, Start { checkpoint, server_state: None }, invited, now);
         let key = durable::task(&self.task.task_id);
-        Ok(Batch::new()
-            .expect_absent(key.clone())
-            .put(key, durable::encode(&entry)?)
-            .put(durable::round(&round_id), durable::encode(&round)?)
-            .put(durable::params(checkpoint), bytes))
+        let entry = TaskEntry {
+            document: self.document.clone(),
+            round: RoundNumber::FIRST,
+            retired: RoundNumber(0),
+            paused: false,
+            outcome: None,
+        };
+        let batch = Batch::new().expect_absent(key.clone()).put(key, durable::encode(&entry)?);
+        let batch = self.uses_of(&plan, batch);
+        let round_key = durable::round(&plan.round_id);
+        let round = RoundEntry { plan, committed_before: 0, aborted_before: 0 };
+        Ok(batch.put(round_key, durable::encode(&round)?))
+    }
+
+    /// Says that a round needs the files that it starts from.
+    pub(crate) fn uses_of(&self, plan: &RoundPlan, batch: Batch) -> Batch {
+        let batch = batch.put(durable::params_use(plan.checkpoint, ParamsRole::Shared, &plan.round_id), "");
+        match plan.server_state {
+            Some(state) => batch.put(durable::params_use(state, self.state_role(), &plan.round_id), ""),
+            None => batch,
+        }
+    }
+
+    /// What the server's state is to participants: SCAFFOLD's control variate is theirs too.
+    pub(crate) fn state_role(&self) -> ParamsRole {
+        match self.task.aggregation.server {
+            ServerStep::Scaffold { .. } => ParamsRole::Shared,
+            _ => ParamsRole::Server,
+        }
     }
 }
 
@@ -130,8 +185,9 @@ pub fn zeros_for(task: &Task) -> Result<ParamVector, Error> {
 
 impl Outcome {
     /// As participants see it.
-    pub(crate) fn state(outcome: Option<&Self>) -> TaskState {
+    pub(crate) fn state(outcome: Option<&Self>, paused: bool) -> TaskState {
         match outcome {
+            None if paused => TaskState::Paused,
             None => TaskState::Running,
             Some(Self::Released { release_id, .. }) => TaskState::Released(release_id.clone()),
             Some(Self::Refused { .. }) => TaskState::Refused,

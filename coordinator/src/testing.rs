@@ -1,28 +1,35 @@
 //! A small federation without sockets: three sites, one task, a store that can be made to fail, a clock that stands.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use shared::aggregate::Aggregation;
 use shared::document::SignedDocument;
+use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
+use shared::local::LocalTraining;
+use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::round::RoundState;
 use shared::store::{Batch, Entry, Key, Store, StoreError};
-use shared::task::{AggregationRule, Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
 use shared::time::ManualClock;
-use shared::update::{Evaluation, Join, UpdateHeader};
+use shared::update::{CHUNK_BYTES, Evaluation, Join, UpdateHeader};
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId, Timestamp};
-use shared_crypto::{SigningKey, digest};
+use shared_crypto::{ChunkDigests, SigningKey};
 use shared_store::MemoryStore;
+use shared_wire::{Activity, Heartbeat};
 
 use crate::Error;
-use crate::audit::Journal;
+use crate::blob::memory::MemoryDisk;
+use crate::config::{Enrolment, Limits};
+use crate::context::{Context, Signers};
 use crate::enrol::Participant;
 use crate::guard::Guarded;
-use crate::intake::{self, Incoming};
-use crate::round::Snapshot;
-use crate::round::driver::{Context, Driver, Proposal};
-use crate::task::SignedTask;
+use crate::intake::{self, Open, Opened, Upload};
+use crate::round::driver::{Driver, Proposal};
 
 pub(crate) const SITES: [&str; 3] = ["a", "b", "c"];
 /// Two features and a bias: one parameter for each site's one-hot update.
@@ -91,14 +98,7 @@ pub(crate) fn key(name: &str) -> SigningKey {
 }
 
 pub(crate) fn participant(name: &str) -> Participant {
-    Participant {
-        participant_id: site(name),
-        identity_key: key(name).public(),
-        serial: String::new(),
-        not_after: Timestamp::MAX,
-        enrolled_at: Timestamp::EPOCH,
-        revoked_at: None,
-    }
+    Participant::approved(site(name), key(name).public())
 }
 
 pub(crate) fn task() -> Task {
@@ -116,6 +116,7 @@ pub(crate) fn task() -> Task {
             learning_rate: 0.1,
             momentum: 0.0,
             clip_norm: 1.0,
+            local: LocalTraining::Plain,
             noise_multiplier: Some(1.0),
         },
         privacy: PrivacyTerms {
@@ -123,7 +124,10 @@ pub(crate) fn task() -> Task {
             ceiling: Guarantee { epsilon: 3.0, delta: 1e-5 },
             evaluation_rho: 0.1,
         },
-        aggregation: AggregationRule::FedAvg,
+        aggregation: Aggregation::default(),
+        encodings: vec![Encoding::F32],
+        participation: Participation::default(),
+        secure_aggregation: false,
         deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000 },
         gates: ReleaseGates { min_true_positive_rate: 0.5, max_false_positive_rate: 0.5 },
         seed: 1,
@@ -134,20 +138,24 @@ pub(crate) fn task() -> Task {
 /// What lies beneath a coordinator, and survives it.
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) disk: MemoryDisk,
     pub(crate) clock: Arc<ManualClock>,
 }
 
 impl World {
-    /// A store that holds one new task.
+    /// A store that holds one new task, which starts from zeros.
     pub(crate) fn with(task: Task) -> Self {
         let world = Self {
             store: Arc::new(MemoryStore::default()),
+            disk: MemoryDisk::default(),
             clock: Arc::new(ManualClock::new(Timestamp::from_micros(START))),
         };
+        let initial = ParamVector::zeros(task.model.param_count());
         let context = world.context(world.store.clone());
-        let now = world.clock.now();
-        let signed = SignedTask::sign(task, &context.operator, now).unwrap();
-        world.store.apply(signed.creation(&ParamVector::zeros(PARAMS), now).unwrap()).unwrap();
+        for id in &task.cohort {
+            context.registry.vouch(id, key(id.as_str()).public(), world.clock.now()).unwrap();
+        }
+        context.create_task(task, &initial).unwrap();
         world
     }
 
@@ -161,42 +169,59 @@ impl World {
     }
 
     pub(crate) fn on(&self, store: Arc<Guarded>) -> Result<Arc<Context>, Error> {
-        let store: Arc<dyn Store> = store;
-        let signer = SigningKey::from_seed(&[201; 32]);
-        let log_key = SigningKey::from_seed(&[202; 32]);
-        let journal = Journal::open(Arc::clone(&store), "test", log_key, signer.clone())?;
-        Ok(Arc::new(Context {
-            store,
-            clock: self.clock.clone(),
-            journal: Arc::new(journal),
-            operator: SigningKey::from_seed(&[200; 32]),
-            signer,
-            aborted_rounds: 3,
-        }))
+        let seeded = |seed| SigningKey::from_seed(&[seed; 32]);
+        let signers = Signers { operator: seeded(200), coordinator: seeded(201), log: seeded(202) };
+        let limits = Limits { aborted_rounds: few(3), transcript_rounds: few(2), ..Limits::default() };
+        let disk = Arc::new(self.disk.clone());
+        Context::open(store, disk, self.clock.clone(), signers, Enrolment::default(), &limits)
     }
 
     /// The task's driver in a process that has just begun.
     pub(crate) fn driver(&self) -> Driver {
         Driver::open(self.context(self.store.clone()), &task().task_id).unwrap()
     }
+
+    /// Lets time pass as it does for a coordinator that runs: it looks at the clock several times a second.
+    pub(crate) fn pass(&self, driver: &Driver, seconds: u32) {
+        for _ in 0..seconds * 2 {
+            self.clock.advance(Duration::from_millis(500));
+            driver.context().presence.look(self.clock.now());
+        }
+    }
+}
+
+fn few(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap()
+}
+
+/// Says that these sites are alive.
+pub(crate) fn beat(driver: &Driver, names: &[&str]) {
+    let now = driver.context().clock.now();
+    for name in names {
+        let heartbeat = Heartbeat { sent_at: now, activity: Activity::Training, percent: 0 };
+        driver.context().presence.heartbeat(&site(name), &heartbeat, now);
+    }
 }
 
 /// A change of one parameter: what is lost or counted twice shows in the sum.
 pub(crate) fn one_hot(name: &str) -> ParamVector {
     let mut values = vec![0.0; PARAMS];
-    values[SITES.iter().position(|site| *site == name).unwrap()] = 3.0;
+    values[usize::from(name.as_bytes()[0] - b'a') % PARAMS] = 3.0;
     ParamVector::new(values).unwrap()
 }
 
-pub(crate) fn header(name: &str, driver: &Driver, update: &ParamVector) -> UpdateHeader {
+/// The header for `payload`, an encoded update of the present round.
+pub(crate) fn header(name: &str, driver: &Driver, payload: &[u8]) -> UpdateHeader {
     let snapshot = driver.snapshot();
     UpdateHeader {
         round_id: snapshot.state.plan().round_id.clone(),
         participant_id: site(name),
         task_digest: driver.task().digest,
         checkpoint: snapshot.state.plan().checkpoint,
-        param_count: u64::try_from(update.len()).unwrap(),
-        payload: digest(&update.to_le_bytes()),
+        encoding: Encoding::F32,
+        byte_count: u64::try_from(payload.len()).unwrap(),
+        payload: ChunkDigests::of(payload).payload(),
+        local_steps: 1,
     }
 }
 
@@ -209,27 +234,60 @@ pub(crate) fn join(name: &str, driver: &Driver) -> Result<Proposal, Error> {
     intake::join(&document, &opened, driver.task(), &snapshot, driver.context().clock.now())
 }
 
+/// Opens an update as the gRPC service does.
+pub(crate) fn open(
+    document: SignedDocument,
+    chunk_digests: Vec<Digest>,
+    sender: &Participant,
+    driver: &Driver,
+) -> Result<Opened, Error> {
+    let context = driver.context();
+    let header: UpdateHeader = intake::open(&document, sender)?;
+    let place = context.senders.enter(&sender.participant_id)?;
+    let open = Open { document: document.clone(), header: header.clone(), chunk_digests, place };
+    let opened = intake::open_upload(context, driver.task(), &driver.snapshot(), open);
+    intake::convict(context, &document, &header, opened)
+}
+
+/// An update that is not known yet, opened.
+pub(crate) fn begin(
+    document: SignedDocument,
+    payload: &[u8],
+    sender: &Participant,
+    driver: &Driver,
+) -> Result<Box<Upload>, Error> {
+    match open(document, ChunkDigests::of(payload).as_slice().to_vec(), sender, driver)? {
+        Opened::Upload(upload) => Ok(upload),
+        Opened::Known(_) => panic!("the update is known"),
+    }
+}
+
 /// What the gRPC service does with an update, in one go.
 pub(crate) fn submit(
     document: SignedDocument,
-    bytes: &[u8],
+    payload: &[u8],
     sender: &Participant,
-    task: &SignedTask,
-    snapshot: &Snapshot,
-    context: &Context,
+    driver: &Driver,
 ) -> Result<Proposal, Error> {
-    let now = context.clock.now();
-    let header: UpdateHeader = intake::open(&document, sender)?;
-    let mut incoming = Incoming::open(document, header, task, snapshot, now)?;
-    incoming.push(0, bytes)?;
-    incoming.finish(&context.signer, now)
+    let mut upload = begin(document, payload, sender, driver)?;
+    let mut offset = upload.durable();
+    let rest = usize::try_from(offset).unwrap();
+    for chunk in payload[rest..].chunks(CHUNK_BYTES) {
+        upload.take(driver.context(), offset, chunk)?;
+        offset += u64::try_from(chunk.len()).unwrap();
+    }
+    upload.finish(driver.context(), driver.snapshot().state.plan())
+}
+
+/// An update with these values.
+pub(crate) fn update_of(name: &str, driver: &Driver, values: &ParamVector) -> Result<Proposal, Error> {
+    let payload = values.to_le_bytes();
+    let document = key(name).sign(&header(name, driver, &payload))?;
+    submit(document, &payload, &participant(name), driver)
 }
 
 pub(crate) fn update(name: &str, driver: &Driver) -> Result<Proposal, Error> {
-    let update = one_hot(name);
-    let document = key(name).sign(&header(name, driver, &update))?;
-    let bytes = update.to_le_bytes();
-    submit(document, &bytes, &participant(name), driver.task(), &driver.snapshot(), driver.context())
+    update_of(name, driver, &one_hot(name))
 }
 
 pub(crate) fn evaluation(name: &str, driver: &Driver) -> Result<Proposal, Error> {

@@ -43,6 +43,7 @@ fn installed(hidden: &[u32]) -> Result<Installed, Box<dyn std::error::Error>> {
         privacy: None,
         tally: Tally::default(),
         released_at: Timestamp::EPOCH,
+        replaces: None,
     };
     Ok(Installed { release, digest: zero, model: Model::new(&model, &initial_params(&model, 1))? })
 }

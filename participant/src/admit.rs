@@ -1,9 +1,17 @@
-//! Whether this site takes part in a task: its own conditions, checked before anything is computed.
+//! Whether this site takes part in a task: its own limits and then its own admission policy, asked before anything is
+//! computed.
+//!
+//! The limits are hard: the policy can refuse what they allow, never allow what they refuse. What cannot be evaluated is
+//! refused.
 
-use shared::Explain;
+use std::collections::BTreeSet;
+
+use policy_as_code::admission::{Admission, Answer, Request};
+use shared::encoding::{self, EncodingKind};
 use shared::privacy::{Guarantee, Mechanism};
 use shared::task::Task;
-use shared_crypto::digest_of;
+use shared::{Digest, Explain};
+use shared_crypto::{PublicKey, digest_of};
 use shared_privacy::accountant;
 
 use crate::config::AdmissionConfig;
@@ -51,6 +59,15 @@ pub enum Refusal {
         /// What the view has.
         features: usize,
     },
+    /// The task offers no encoding that this site takes.
+    #[error("the task offers no encoding that this site takes")]
+    NoEncoding,
+    /// The admission policy refuses the task, or no policy permits it.
+    #[error("this site's admission policy refuses the task: {by}")]
+    Policy {
+        /// The policies that refused, with their reasons.
+        by: String,
+    },
     /// The model is too large for this site.
     #[error("the model has {found} parameters; this site allows {limit}")]
     ModelTooLarge {
@@ -69,6 +86,8 @@ impl Explain for Refusal {
             Self::BudgetTooSmall { .. } => "admission-budget-too-small",
             Self::OtherFeatures { .. } => "admission-other-features",
             Self::OtherWidth { .. } => "admission-other-width",
+            Self::NoEncoding => "admission-no-encoding",
+            Self::Policy { .. } => "admission-policy",
             Self::ModelTooLarge { .. } => "admission-model-too-large",
         }
     }
@@ -80,19 +99,75 @@ impl Explain for Refusal {
             Self::BudgetTooSmall { .. } => "ask the operator for fewer rounds; a spent budget never comes back",
             Self::OtherFeatures { .. } => "run the same version of the participant as the task was made for",
             Self::OtherWidth { .. } => "ask the operator for a model with one input per feature of the view",
+            Self::NoEncoding => "add one of the task's encodings to `federation.encodings`",
+            Self::Policy { .. } => {
+                "ask the operator for other terms, or change `admission/` in the policy repository of `admission.policy_dir`"
+            }
             Self::ModelTooLarge { .. } => "raise `admission.max_params` if this machine can train it",
         }
     }
 }
 
-/// Checks a task against the site's conditions and its ledger. Computes ε: blocks for a while.
-pub fn admit(task: &Task, conditions: &AdmissionConfig, ledger: &PrivacyLedger) -> Result<(), SiteError> {
+/// Which policies admitted a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// Their ids.
+    pub policies: Vec<String>,
+    /// Digest of the policy repository that they stand in.
+    pub bundle: Digest,
+}
+
+/// What a site knows of itself that decides whether it takes part.
+pub struct Terms<'a> {
+    /// Its limits, and where its admission policy lies.
+    pub limits: &'a AdmissionConfig,
+    /// The encodings that it takes.
+    pub encodings: &'a [EncodingKind],
+    /// What its records have cost so far.
+    pub ledger: &'a PrivacyLedger,
+    /// The sources of the telemetry that it would train on.
+    pub sources: &'a BTreeSet<String>,
+}
+
+/// Checks a task that `operator` signed against the site's terms. Computes ε: blocks for a while.
+pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Permission, SiteError> {
+    let Terms { limits, encodings, ledger, sources } = terms;
     task.validate()?;
-    admit_model(task, conditions)?;
+    admit_model(task, limits)?;
+    encoding::choose(&task.encodings, encodings).ok_or(Refusal::NoEncoding)?;
     let costs = task.cost().ok_or(Refusal::NoNoise)?;
-    admit_costs(task, &costs, conditions, ledger.budget().delta)?;
+    let epsilon = admit_costs(task, &costs, limits, ledger.budget().delta)?;
     let (needed, budget) = (ledger.after(&costs)?.epsilon, ledger.budget().epsilon);
-    if is_within(needed, budget) { Ok(()) } else { Err(Refusal::BudgetTooSmall { needed, budget }.into()) }
+    if !is_within(needed, budget) {
+        return Err(Refusal::BudgetTooSmall { needed, budget }.into());
+    }
+    let operator_key = operator.to_string();
+    admit_by_policy(&Request { operator_key: &operator_key, task, epsilon, sources }, limits)
+}
+
+fn admit_by_policy(request: &Request<'_>, limits: &AdmissionConfig) -> Result<Permission, SiteError> {
+    let admission = limits.policy_dir.as_deref().map_or_else(Admission::shipped, Admission::load)?;
+    let answer = admission.decide(request);
+    if !answer.allowed {
+        return Err(Refusal::Policy { by: refusers(&answer) }.into());
+    }
+    let policies = answer.policies.into_iter().map(|policy| policy.id).collect();
+    Ok(Permission { policies, bundle: admission.bundle() })
+}
+
+/// Who refused, in words.
+fn refusers(answer: &Answer) -> String {
+    if !answer.errors.is_empty() {
+        return format!("it cannot be evaluated: {}", answer.errors.join("; "));
+    }
+    let named = answer.policies.iter().map(|policy| match &policy.reason {
+        Some(reason) => format!("`{}`, since {reason}", policy.id),
+        None => format!("`{}`", policy.id),
+    });
+    match named.collect::<Vec<_>>() {
+        named if named.is_empty() => "no policy permits it".to_owned(),
+        named => named.join("; "),
+    }
 }
 
 fn admit_model(task: &Task, conditions: &AdmissionConfig) -> Result<(), SiteError> {
@@ -109,22 +184,25 @@ fn admit_model(task: &Task, conditions: &AdmissionConfig) -> Result<(), SiteErro
 }
 
 /// Checks what a task costs, all its rounds together or those so far, against the task's own ceiling and this site's.
-/// The site's holds at the δ of its own budget: a task with a lax δ is not cheaper for it.
+/// The site's holds at the δ of its own budget, at which the cost is answered: a task with a lax δ is not cheaper for it.
 pub fn admit_costs(
     task: &Task,
     costs: &[Mechanism],
     conditions: &AdmissionConfig,
     delta: f64,
-) -> Result<(), SiteError> {
-    let ceiling = task.privacy.ceiling;
+) -> Result<f64, SiteError> {
     let own = Guarantee { epsilon: conditions.max_epsilon, delta };
-    for (limit, whose) in [(ceiling, "the task"), (own, "this site")] {
-        let cost = accountant::epsilon(costs, limit.delta)?;
-        if !is_within(cost, limit.epsilon) {
-            return Err(Refusal::TooExpensive { cost, limit: limit.epsilon, whose }.into());
-        }
+    admit_cost(costs, task.privacy.ceiling, "the task")?;
+    admit_cost(costs, own, "this site")
+}
+
+fn admit_cost(costs: &[Mechanism], limit: Guarantee, whose: &'static str) -> Result<f64, SiteError> {
+    let cost = accountant::epsilon(costs, limit.delta)?;
+    if is_within(cost, limit.epsilon) {
+        Ok(cost)
+    } else {
+        Err(Refusal::TooExpensive { cost, limit: limit.epsilon, whose }.into())
     }
-    Ok(())
 }
 
 /// False also where either is not a number.

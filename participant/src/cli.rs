@@ -1,9 +1,11 @@
-//! The command line of `ringfence-participant`: ingest, enrol, serve, and look at the ledger and the audit log.
+//! The command line of `ringfence-participant`: ingest, enrol, serve, look at the ledger and the audit log, and check
+//! rounds.
 
 mod audit;
 mod enrol;
 mod ingest;
 mod ledger;
+mod round;
 mod serve;
 
 use std::path::PathBuf;
@@ -52,13 +54,16 @@ struct Source {
 enum Command {
     /// Take telemetry into the lake, and labels beside it
     Ingest(ingest::Arguments),
-    /// Trade the operator's one-time token for a certificate
+    /// Trade the operator's one-time token for a certificate; waits where the operator has yet to approve
     Enrol(enrol::Arguments),
     /// Run the participant until SIGTERM
     Serve,
     /// Look at the privacy ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Check rounds of the federation, offline
+    #[command(subcommand)]
+    Round(round::Command),
     /// Look at the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -66,15 +71,7 @@ enum Command {
     Verify,
     /// Look at the configuration
     #[command(subcommand)]
-    Config(ConfigCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Check the configuration and say nothing when it is good
-    Validate,
-    /// Print the whole configuration as TOML
-    Dump,
+    Config(layers::Command),
 }
 
 /// Runs the command line; the exit status.
@@ -93,12 +90,10 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
         Command::Enrol(arguments) => block_on(enrol::run(arguments, open(config)?, format)),
         Command::Serve => block_on(serve::run(open(config)?, format)),
         Command::Ledger(command) => ledger::run(&command, &open(config)?, format),
+        Command::Round(command) => round::run(&command, open(config)?, format),
         Command::Audit(command) => audit::run(&command, &open(config)?, format),
         Command::Verify => verify(&open(config)?, format),
-        Command::Config(ConfigCommand::Validate) => Ok(()),
-        Command::Config(ConfigCommand::Dump) => {
-            Ok(print(&layers::dump(&config).map_err(Failure::from)?, Format::Human)?)
-        }
+        Command::Config(command) => Ok(command.run(&config)?),
     }
 }
 
@@ -119,13 +114,8 @@ fn verify(site: &Site, format: Format) -> Result<(), anyhow::Error> {
 
 impl Source {
     fn load(&self) -> Result<Config, layers::ConfigError> {
-        let mut flags = toml::Table::new();
-        if let Some(data_dir) = &self.data_dir {
-            flags.insert("data_dir".to_owned(), data_dir.display().to_string().into());
-        }
-        if let Some(participant_id) = &self.participant_id {
-            flags.insert("participant_id".to_owned(), participant_id.clone().into());
-        }
+        let data_dir = self.data_dir.as_ref().map(|data_dir| data_dir.display().to_string());
+        let flags = layers::flags([("data_dir", data_dir), ("participant_id", self.participant_id.clone())]);
         layers::load(self.config.as_deref(), ENV_PREFIX, flags)
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shared::asset::Asset;
+use shared::encoding::EncodingKind;
 use shared::privacy::Guarantee;
 use shared::{Explain, ParticipantId, TaskId};
 use shared_ops::Secret;
@@ -81,6 +82,7 @@ impl Config {
         let Guarantee { epsilon, delta } = self.privacy.budget;
         let finite = |value: f64| value >= 0.0 && value.is_finite();
         check((1..100).contains(&self.federation.holdout_percent), "federation.holdout_percent", "is not 1 to 99")?;
+        check(!self.federation.encodings.is_empty(), "federation.encodings", "is empty")?;
         check(finite(epsilon), "privacy.budget.epsilon", "is not a number from 0")?;
         check(delta > 0.0 && delta < 1.0, "privacy.budget.delta", "is not between 0 and 1")?;
         check(finite(self.admission.max_epsilon), "admission.max_epsilon", "is not a number from 0")?;
@@ -105,11 +107,18 @@ pub struct FederationConfig {
     pub tasks: Vec<TaskId>,
     /// Per cent of the labelled records, latest in time, held out from training to evaluate candidates.
     pub holdout_percent: u32,
+    /// In which encodings this site may send its updates. The task's order decides among them.
+    pub encodings: Vec<EncodingKind>,
 }
 
 impl Default for FederationConfig {
     fn default() -> Self {
-        Self { coordinator: "https://127.0.0.1:7400".to_owned(), tasks: Vec::new(), holdout_percent: 30 }
+        Self {
+            coordinator: "https://127.0.0.1:7400".to_owned(),
+            tasks: Vec::new(),
+            holdout_percent: 30,
+            encodings: EncodingKind::ALL.to_vec(),
+        }
     }
 }
 
@@ -135,11 +144,13 @@ pub struct AdmissionConfig {
     pub max_epsilon: f64,
     /// Largest model, in parameters.
     pub max_params: usize,
+    /// The policy repository whose admission policy also decides; without one, the policy that ships does.
+    pub policy_dir: Option<PathBuf>,
 }
 
 impl Default for AdmissionConfig {
     fn default() -> Self {
-        Self { max_epsilon: 8.0, max_params: 1_000_000 }
+        Self { max_epsilon: 8.0, max_params: 1_000_000, policy_dir: None }
     }
 }
 
@@ -274,7 +285,7 @@ mod tests {
         };
         let config = parsed(&SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n"));
         assert!(config.participant_id.is_some() && config.response.policy_dir.is_some());
-        assert!(config.http.token_file.is_some());
+        assert!(config.http.token_file.is_some() && config.admission.policy_dir.is_some());
         let postgres = SAMPLE.replace("kind = \"dry_run\"", "kind = \"postgres\"\nurl = \"postgres://u:hunter2@db/d\"");
         let config = parsed(&postgres);
         assert!(matches!(config.response.target, Target::Postgres { .. }));
@@ -294,7 +305,8 @@ mod tests {
 
     #[test]
     fn what_parses_and_means_nothing_is_refused_by_name() {
-        let cases: [(Spoil, &str); 10] = [
+        let cases: [(Spoil, &str); 11] = [
+            (|config| config.federation.encodings.clear(), "federation.encodings"),
             (|config| config.federation.holdout_percent = 0, "federation.holdout_percent"),
             (|config| config.federation.holdout_percent = 100, "federation.holdout_percent"),
             (|config| config.privacy.budget.epsilon = f64::NAN, "privacy.budget.epsilon"),

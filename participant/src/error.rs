@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use policy_as_code::PolicyError;
 use shared::canonical::CanonicalError;
+use shared::encoding::EncodingError;
 use shared::id::InvalidId;
 use shared::params::ParamError;
 use shared::store::StoreError;
@@ -56,6 +58,15 @@ pub enum SiteError {
     /// The coordinator signed a receipt for something else than it was sent.
     #[error("the coordinator's receipt is not for the update of round `{0}`")]
     OtherReceipt(RoundId),
+    /// The file of a prepared update does not hold what was signed.
+    #[error("the prepared update of round `{0}` is damaged")]
+    DamagedUpdate(RoundId),
+    /// The site has no certificate of a federation.
+    #[error("this site is not enrolled in a federation")]
+    NotEnrolled,
+    /// The operator has not approved this site yet.
+    #[error("the operator has not approved this site yet")]
+    EnrolmentPending,
     /// The site stays away from a task.
     #[error(transparent)]
     Admission(#[from] Refusal),
@@ -92,6 +103,12 @@ pub enum SiteError {
     /// Parameters have the wrong shape.
     #[error(transparent)]
     Params(#[from] ParamError),
+    /// An update could not be encoded.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// The site's admission policy cannot be worked with.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A task cannot be run by anybody.
     #[error(transparent)]
     Task(#[from] InvalidTask),
@@ -144,10 +161,25 @@ impl SiteError {
         Self::Io { doing, path: path.to_owned(), source }
     }
 
+    /// The code that the coordinator gave, where it refused.
+    pub fn remote_code(&self) -> Option<&str> {
+        match self {
+            Self::Wire(error) => error.remote_code(),
+            _ => None,
+        }
+    }
+
     /// The error of the part that failed, where it was not this level's own.
     fn inner(&self) -> Option<&dyn Explain> {
         match self {
-            Self::Unnamed | Self::Io { .. } | Self::Http { .. } | Self::OtherReceipt(_) | Self::Interrupted(_) => None,
+            Self::Unnamed
+            | Self::Io { .. }
+            | Self::Http { .. }
+            | Self::OtherReceipt(_)
+            | Self::DamagedUpdate(_)
+            | Self::NotEnrolled
+            | Self::EnrolmentPending
+            | Self::Interrupted(_) => None,
             Self::Config(error) => Some(error),
             Self::Admission(error) => Some(error),
             Self::Release(error) => Some(error),
@@ -161,6 +193,8 @@ impl SiteError {
             Self::Privacy(error) => Some(error),
             Self::Model(error) => Some(error),
             Self::Params(error) => Some(error),
+            Self::Encoding(error) => Some(error),
+            Self::Policy(error) => Some(error),
             Self::Task(error) => Some(error),
             Self::Wire(error) => Some(error),
             Self::Id(error) => Some(error),
@@ -177,6 +211,9 @@ impl Explain for SiteError {
             Self::Http { .. } => "site-http",
             Self::Interrupted(_) => "site-interrupted",
             Self::OtherReceipt(_) => "site-other-receipt",
+            Self::DamagedUpdate(_) => "site-damaged-update",
+            Self::NotEnrolled => "site-not-enrolled",
+            Self::EnrolmentPending => "enrolment-pending",
             _ => self.inner().map_or("site", Explain::code),
         }
     }
@@ -187,6 +224,13 @@ impl Explain for SiteError {
             Self::Io { .. } => "check that the path exists, is writable by this account and has free space",
             Self::Http { .. } => "choose a free address with `http.listen`",
             Self::OtherReceipt(_) => "tell the operator: the update is not acknowledged, and is kept to be sent again",
+            Self::DamagedUpdate(_) => {
+                "check the disk; the site trains anew in the next round, and what it spent stays spent"
+            }
+            Self::NotEnrolled => "enrol with the operator's one-time token: `ringfence-participant enrol --help`",
+            Self::EnrolmentPending => {
+                "ask the operator to approve this site, then enrol again with the same token: the request is kept"
+            }
             Self::Interrupted(_) => "restart the participant; what was durable is found again",
             _ => self.inner().map_or("", Explain::hint),
         }

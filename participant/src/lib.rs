@@ -13,6 +13,7 @@ pub mod records;
 
 pub mod admit;
 pub mod evaluate;
+pub mod follow;
 pub mod ledger;
 pub mod rpc;
 pub mod train;

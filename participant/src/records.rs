@@ -2,7 +2,7 @@
 //!
 //! Every event drives the feature engine, so that windows and novelty are right; only labelled ones become records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::store::{Batch, Key, Store};
 
@@ -23,6 +23,8 @@ pub struct Records {
     pub train: Dataset,
     /// The later labelled events.
     pub holdout: Dataset,
+    /// The sources of the labelled events.
+    pub sources: BTreeSet<String>,
 }
 
 impl Records {
@@ -32,12 +34,15 @@ impl Records {
     pub fn read(site: &Site) -> Result<(Option<Self>, Engine), SiteError> {
         let labels = labels(site.store.as_ref())?;
         let mut engine = Engine::new(&site.tokens);
-        let mut rows = Vec::new();
+        let (mut rows, mut sources) = (Vec::new(), BTreeSet::new());
         for event in site.lake.replay() {
             let event = event?;
             let vector = engine.observe(&event);
             if let Some(scenario) = labels.get(event.event_id().as_bytes()) {
                 rows.push((event.timestamp(), vector, scenario.as_str()));
+                if !sources.contains(event.source()) {
+                    sources.insert(event.source().to_owned());
+                }
             }
         }
         rows.sort_by_key(|(at, ..)| *at);
@@ -47,7 +52,7 @@ impl Records {
         }
         let (train, holdout) = labelled.split_in_time(site.config.federation.holdout_percent);
         let enough = !train.is_empty() && !holdout.is_empty();
-        Ok((enough.then_some(Self { train, holdout }), engine))
+        Ok((enough.then_some(Self { train, holdout, sources }), engine))
     }
 }
 

@@ -1,21 +1,27 @@
 //! The site's side of the federation protocol: enrolment, and taking part in rounds.
 //!
-//! Calls that failed for a passing reason are repeated; every call is idempotent, so repeating is always safe.
+//! Calls that failed for a passing reason are repeated; every call is idempotent, so repeating is always safe. Nothing
+//! here decides what a round asks of the site: that is [`crate::follow`].
 
 mod credentials;
-mod rounds;
+mod enrolment;
+mod follower;
+mod hand;
+mod membership;
+mod release;
+mod renewal;
+mod request;
 
 use std::future::Future;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use shared::enrolment::Enrolment;
-use shared_crypto::pki::CertificateRequest;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder, Retryable};
+use shared_wire::WireError;
 use shared_wire::client::Client;
-use shared_wire::{PemIdentity, WireError};
 
 pub use credentials::Credentials;
-pub use rounds::{Membership, Outcome};
+pub use enrolment::{enrol, resume_enrolment};
+pub use membership::{Membership, Outcome};
 
 use crate::error::SiteError;
 use crate::site::Site;
@@ -27,32 +33,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Tries before a call is given up; with the waits above, about two minutes.
 const TRIES: usize = 16;
 
-/// Trades the operator's one-time `token` for a certificate. The keys are made here and stay here.
-///
-/// `ca_pem` is the federation's certificate authority, received from the operator over a channel that the site trusts.
-pub async fn enrol(site: &Site, ca_pem: &str, token: &str) -> Result<Credentials, SiteError> {
-    let request = CertificateRequest::new(&site.participant_id)?;
-    let enrolment = Enrolment {
-        token: token.to_owned(),
-        participant_id: site.participant_id.clone(),
-        csr_pem: request.csr_pem,
-        identity_key: site.identity.public().to_string(),
-    };
-    let signed = site.identity.sign(&enrolment)?;
-    let client = Client::connect(&site.config.federation.coordinator, ca_pem, None).await?;
-    let enrolled = retry("enrol", || client.enrol(signed.clone())).await?;
-    let credentials = Credentials::new(enrolled, request.key_pem)?;
-    credentials.save(&site.folder().join("federation"))?;
-    Ok(credentials)
-}
-
 /// Connects with the site's certificate.
-pub async fn connect(site: &Site, credentials: &Credentials) -> Result<Client, SiteError> {
+pub(crate) async fn connect(site: &Site, credentials: &Credentials) -> Result<Client, SiteError> {
     let address = &site.config.federation.coordinator;
-    let dial = || async {
-        let identity = PemIdentity { certificate: &credentials.certificate_pem, key: credentials.key_pem.expose() };
-        Client::connect(address, &credentials.ca_certificate_pem, Some(identity)).await
-    };
+    let dial = || Client::connect(address, &credentials.ca_certificate_pem, Some(credentials.identity()));
     Ok(retry("connect", dial).await?)
 }
 
@@ -62,7 +46,7 @@ where
     C: FnMut() -> F,
     F: Future<Output = Result<T, WireError>>,
 {
-    call.retry(waits())
+    call.retry(waits().with_max_times(TRIES))
         .when(WireError::is_transient)
         .notify(
             |error, wait| tracing::warn!(call = what, %error, wait_ms = wait.as_millis(), "call failed, will repeat"),
@@ -71,9 +55,34 @@ where
 }
 
 fn waits() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_max_times(TRIES)
-        .with_jitter()
+    ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_max_delay(LONGEST_WAIT).with_jitter()
 }
+
+/// Waits between the tries of something that is tried as long as the site runs; each wait has its limit.
+struct Patience(ExponentialBackoff);
+
+impl Patience {
+    fn new() -> Self {
+        Self(waits().without_max_times().build())
+    }
+
+    /// Says that something failed for a passing reason, and waits.
+    async fn pause(&mut self, what: &'static str, error: &SiteError) {
+        let wait = self.0.next().unwrap_or(LONGEST_WAIT);
+        tracing::warn!(call = what, %error, wait_ms = wait.as_millis(), "the coordinator is not reached, will try again");
+        tokio::time::sleep(wait).await;
+    }
+
+    /// It worked: the next failure begins with the first wait.
+    fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+/// Whether the same thing may work later without anybody doing anything.
+fn may_pass(error: &SiteError) -> bool {
+    matches!(error, SiteError::Wire(error) if error.is_transient())
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::online::{Online, Raised};
 use crate::progress::Observer;
 use crate::records::Records;
 use crate::respond::{RespondError, Response};
-use crate::rpc::{Credentials, Membership, Outcome};
+use crate::rpc::{self, Credentials, Membership, Outcome};
 use crate::serve::{Releases, Scorer};
 use crate::site::{Site, blocking};
 
@@ -181,30 +181,60 @@ impl Service {
         health: &Health,
         stop: &CancellationToken,
     ) -> Result<(), SiteError> {
-        let (Some(credentials), Some(records)) = (self.credentials()?, self.records.clone()) else {
+        let credentials = stop.run_until_cancelled(self.membership_credentials()).await.transpose()?.flatten();
+        let (Some(credentials), Some(records)) = (credentials, self.records.clone()) else {
             tracing::warn!("not enrolled, or no labelled records: this site only serves");
             health.set_ready(FEDERATION, true);
             return Ok(());
         };
         let releases = Releases::new(Arc::clone(&self.site.store), credentials.coordinator_key);
         let learning = async {
-            let membership = loop {
-                let (records, credentials) = (Arc::clone(&records), credentials.clone());
-                match Membership::connect(Arc::clone(&self.site), records, credentials, Arc::clone(&observer)).await {
-                    Ok(membership) => break membership,
-                    Err(error) => pause(&error, health).await,
-                }
-            };
-            let mut settled = BTreeSet::new();
-            loop {
-                match self.learn_once(&membership, &releases, &mut settled, health, stop).await {
-                    Ok(()) => tokio::time::sleep(ASK_FOR_TASKS).await,
-                    Err(error) => pause(&error, health).await,
-                }
-            }
+            let membership = self.join_federation(&credentials, &records, &observer, health).await;
+            let rounds = self.learn_for_ever(&membership, &releases, health, stop);
+            tokio::select! { never = rounds => never, never = membership.keep_certificate() => never }
         };
         let _stopped: Option<Infallible> = stop.run_until_cancelled(learning).await;
         Ok(())
+    }
+
+    /// The site's credentials; an enrolment that was pending when the site stopped is brought to its end first.
+    async fn membership_credentials(&self) -> Result<Option<Credentials>, SiteError> {
+        match self.credentials()? {
+            Some(credentials) => Ok(Some(credentials)),
+            None => rpc::resume_enrolment(&self.site).await,
+        }
+    }
+
+    async fn join_federation(
+        &self,
+        credentials: &Credentials,
+        records: &Arc<Records>,
+        observer: &Arc<dyn Observer>,
+        health: &Health,
+    ) -> Membership {
+        loop {
+            let (site, records) = (Arc::clone(&self.site), Arc::clone(records));
+            match Membership::connect(site, records, credentials.clone(), Arc::clone(observer)).await {
+                Ok(membership) => return membership,
+                Err(error) => pause(&error, health).await,
+            }
+        }
+    }
+
+    async fn learn_for_ever(
+        self: &Arc<Self>,
+        membership: &Membership,
+        releases: &Releases,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> Infallible {
+        let mut settled = BTreeSet::new();
+        loop {
+            match self.learn_once(membership, releases, &mut settled, health, stop).await {
+                Ok(()) => tokio::time::sleep(ASK_FOR_TASKS).await,
+                Err(error) => pause(&error, health).await,
+            }
+        }
     }
 
     /// Takes part in what is offered. A task whose terms or release are refused is `settled`: it is not tried again before
@@ -224,7 +254,7 @@ impl Service {
             let is_open = match &task.state {
                 TaskState::Running => true,
                 TaskState::Released(release_id) => !releases.was_installed(release_id)?,
-                TaskState::Refused | TaskState::Cancelled | TaskState::Failed => false,
+                TaskState::Paused | TaskState::Refused | TaskState::Cancelled | TaskState::Failed => false,
             };
             if !is_open || settled.contains(&digest) {
                 continue;
@@ -251,6 +281,15 @@ impl Service {
 async fn pause(error: &SiteError, health: &Health) {
     health.set_ready(FEDERATION, false);
     metrics::counter!("ringfence_learning_errors_total").increment(1);
-    tracing::error!(code = error.code(), %error, hint = error.hint(), "learning broke off, and is tried again");
+    let (code, hint) = (error.remote_code().unwrap_or(error.code()), error.hint());
+    match code {
+        "participant-revoked" => {
+            tracing::error!(code, %error, "the operator revoked this site: it takes no part until it enrols anew");
+        }
+        "participant-quarantined" => {
+            tracing::error!(code, %error, "the operator quarantined this site: its updates do not count until it is reinstated");
+        }
+        _ => tracing::error!(code, %error, hint, "learning broke off, and is tried again"),
+    }
     tokio::time::sleep(ASK_FOR_TASKS).await;
 }

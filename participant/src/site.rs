@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -21,7 +21,7 @@ use shared_privacy::noise::GaussianNoise;
 use shared_store::SledStore;
 use tokio::task::spawn_blocking;
 
-use crate::admit::admit_costs;
+use crate::admit::{Permission, admit_costs};
 use crate::audit::SiteJournal;
 use crate::collect::DeadLetters;
 use crate::config::Config;
@@ -66,7 +66,19 @@ pub struct Site {
     pub ledger: PrivacyLedger,
     /// What was decided and done.
     pub journal: SiteJournal,
+    /// Held while an update is prepared: of two who would train for one round, the second finds the first one's update.
+    pub(crate) training: Mutex<()>,
     randomness: Randomness,
+}
+
+/// Fresh randomness for one round.
+pub(crate) struct Draws {
+    /// Which records are sampled.
+    pub(crate) sampling: ChaCha20Rng,
+    /// The noise.
+    pub(crate) noise: ExactNoise,
+    /// Which way an encoding rounds.
+    pub(crate) rounding: ChaCha20Rng,
 }
 
 impl Site {
@@ -97,6 +109,7 @@ impl Site {
             clock,
             identity,
             store,
+            training: Mutex::default(),
             randomness,
             config,
         })
@@ -125,17 +138,22 @@ impl Site {
         self.clock.now().plus(CLOCK_SKEW)
     }
 
-    /// Fresh randomness for a round: which records are sampled, and the noise.
-    pub(crate) fn draws(&self, round_id: &RoundId) -> Result<(ChaCha20Rng, ExactNoise), SiteError> {
+    /// Fresh randomness for a round.
+    pub(crate) fn draws(&self, round_id: &RoundId) -> Result<Draws, SiteError> {
         match self.randomness {
-            Randomness::OperatingSystem => {
-                Ok((ChaCha20Rng::from_seed(*random_bytes()?), ExactNoise(GaussianNoise::from_os()?)))
-            }
+            Randomness::OperatingSystem => Ok(Draws {
+                sampling: ChaCha20Rng::from_seed(*random_bytes()?),
+                noise: ExactNoise(GaussianNoise::from_os()?),
+                rounding: ChaCha20Rng::from_seed(*random_bytes()?),
+            }),
             Randomness::Demonstration(seed) => {
                 let seed =
                     |use_: &str| digest(format!("{seed} {} {round_id} {use_}", self.participant_id).as_bytes()).0;
-                let noise = ExactNoise(GaussianNoise::from_seed(seed("noise")));
-                Ok((ChaCha20Rng::from_seed(seed("sample")), noise))
+                Ok(Draws {
+                    sampling: ChaCha20Rng::from_seed(seed("sample")),
+                    noise: ExactNoise(GaussianNoise::from_seed(seed("noise"))),
+                    rounding: ChaCha20Rng::from_seed(seed("rounding")),
+                })
             }
         }
     }
@@ -165,8 +183,19 @@ impl Site {
     }
 
     /// Notes, in the audit log too, that the site takes part in a task.
-    pub(crate) fn record_admission(&self, task: &Task, task_digest: &Digest) -> Result<(), SiteError> {
-        let content = json!({ "admitted": task.task_id, "task_digest": task_digest, "privacy": task.privacy });
+    pub(crate) fn record_admission(
+        &self,
+        task: &Task,
+        task_digest: &Digest,
+        permission: &Permission,
+    ) -> Result<(), SiteError> {
+        let content = json!({
+            "admitted": task.task_id,
+            "task_digest": task_digest,
+            "privacy": task.privacy,
+            "policies": permission.policies,
+            "bundle": permission.bundle,
+        });
         self.journal.write(AuditKind::Task, &content)?;
         Ok(self.store.apply(Batch::new().put(Key::new(ADMITTED, task_digest.as_bytes().as_slice()), []))?)
     }
@@ -221,7 +250,7 @@ mod tests {
     fn only_a_demonstration_repeats_its_draws_and_then_by_round() {
         use rand_chacha::rand_core::Rng;
         let mut lone = Lone::new();
-        let draw = |site: &Site, number| site.draws(&round(number)).unwrap().0.next_u64();
+        let draw = |site: &Site, number| site.draws(&round(number)).unwrap().sampling.next_u64();
         assert_ne!(draw(&lone.site, 1), draw(&lone.site, 1));
         Arc::get_mut(&mut lone.site).unwrap().randomness = Randomness::Demonstration(7);
         assert_eq!(draw(&lone.site, 1), draw(&lone.site, 1));

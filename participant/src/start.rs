@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Target;
 use crate::error::SiteError;
 use crate::http;
-use crate::progress::LogObserver;
+use crate::progress::TerminalObserver;
 use crate::respond::{RespondError, Response};
 use crate::service::{FEDERATION, Service};
 use crate::site::Site;
@@ -74,7 +74,7 @@ pub async fn start(site: Arc<Site>, stop: CancellationToken) -> Result<Running, 
             stop.cancel();
             served
         };
-        let learning = service.learn(Arc::new(LogObserver), &health, &stop);
+        let learning = service.learn(Arc::new(TerminalObserver::new()), &health, &stop);
         let (served, learnt, ()) = tokio::join!(serving, learning, service.look_after_runs(&stop));
         if let Err(error) = learnt {
             tracing::error!(%error, "this site only serves");

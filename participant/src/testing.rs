@@ -4,13 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
+use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
+use shared::local::LocalTraining;
+use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::release::{Release, RoundRecord};
-use shared::round::Tally;
+use shared::round::{AcceptedUpdate, Tally};
 use shared::store::{Batch, Entry, Key, Store, StoreError};
-use shared::task::{AggregationRule, Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
 use shared::time::ManualClock;
 use shared::{AssetId, Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
 use shared_crypto::{SigningKey, digest, digest_of, document_digest};
@@ -132,6 +136,7 @@ pub(crate) fn task() -> Task {
             learning_rate: 0.1,
             momentum: 0.0,
             clip_norm: 1.0,
+            local: LocalTraining::Plain,
             noise_multiplier: Some(4.0),
         },
         privacy: PrivacyTerms {
@@ -139,7 +144,10 @@ pub(crate) fn task() -> Task {
             ceiling: Guarantee { epsilon: 5.0, delta: 1e-5 },
             evaluation_rho: 1e-3,
         },
-        aggregation: AggregationRule::FedAvg,
+        aggregation: Aggregation::default(),
+        encodings: vec![Encoding::F32],
+        participation: Participation::default(),
+        secure_aggregation: false,
         deadlines: Deadlines { join_ms: 1000, collect_ms: 1000, evaluate_ms: 1000 },
         gates: ReleaseGates { min_true_positive_rate: 0.0, max_false_positive_rate: 1.0 },
         seed: 7,
@@ -158,7 +166,7 @@ pub(crate) fn records() -> Records {
         half.push(&[-1.0; WIDTH], None).unwrap();
         half.push(&[1.0; WIDTH], Some("dump")).unwrap();
     }
-    Records { train: half.clone(), holdout: half }
+    Records { train: half.clone(), holdout: half, sources: ["postgres".to_owned()].into() }
 }
 
 /// Parameters of a linear model that weighs every feature alike.
@@ -187,11 +195,15 @@ impl Published {
             round_id: round(number.into()),
             task_digest,
             checkpoint: digest(b"checkpoint"),
-            aggregation: task.aggregation,
-            accepted: [(participant_id(), own_update)].into(),
+            aggregation: task.aggregation.clone(),
+            server_state_before: None,
+            accepted: [(participant_id(), accepted(own_update))].into(),
+            updates_root: digest(b"updates"),
             candidate: digest(&params),
+            server_state: None,
             tally: Tally::default(),
             committed_at: now(),
+            recomputed: None,
         };
         let release = Release {
             release_id: ReleaseId::new(format!("guard-{number}")).unwrap(),
@@ -204,6 +216,7 @@ impl Published {
             privacy: None,
             tally: Tally::default(),
             released_at: now(),
+            replaces: None,
         };
         Self { coordinator, task, record, release, params, own_update: Some(own_update), task_digest }
     }
@@ -222,6 +235,12 @@ impl Published {
     pub(crate) fn installed(&self) -> Installed {
         self.bundle().verify(&self.coordinator.public()).unwrap()
     }
+}
+
+/// An update that counts, by its digest.
+pub(crate) fn accepted(payload: Digest) -> AcceptedUpdate {
+    let (encoding, trained_in) = (Encoding::F32, RoundNumber(1));
+    AcceptedUpdate { payload, byte_count: 4, encoding, trained_in, weight: 1, local_steps: 1 }
 }
 
 /// An event as JSON, `seconds` after the beginning of the day.

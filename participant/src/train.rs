@@ -6,14 +6,16 @@
 //! ("zero-out" adjacency, for which the accountant's Poisson-sampled Gaussian holds; Kairouz et al. 2021, "Practical
 //! and Private (Deep) Learning without Sampling or Shuffling", definition 1.1).
 
+pub mod correction;
 mod dataset;
 
 pub use dataset::{Dataset, Sample};
 
 use rand_chacha::ChaCha20Rng;
 use shared::ParamVector;
+use shared::local::LocalTraining;
 use shared::task::Recipe;
-use shared_model::{Model, ModelError, Noise, NoiseError, PrivateStep, StepSettings, Trainer};
+use shared_model::{LocalTerm, Model, ModelError, Noise, NoiseError, PrivateStep, StepSettings, Trainer};
 use shared_privacy::noise::GaussianNoise;
 
 /// The exact sampler as the trainer's noise source.
@@ -25,10 +27,50 @@ impl Noise for ExactNoise {
     }
 }
 
-/// Trains from `checkpoint` for one round of `recipe` and returns the change: an update, in the clear.
-///
-/// `rng` chooses the samples and `noise` hides the records; for a private update both are seeded by the operating
-/// system and never used twice. Whether the round may be debited at all is asked of the privacy ledger beforehand.
+/// One round of local training.
+pub struct LocalRound<'a> {
+    /// Where it starts.
+    pub checkpoint: &'a Model,
+    /// What it learns from.
+    pub dataset: &'a Dataset,
+    /// How.
+    pub recipe: &'a Recipe,
+    /// What is added to the gradient of every step beside what the recipe says; see [`correction::linear`].
+    pub linear: Option<ParamVector>,
+}
+
+impl LocalRound<'_> {
+    /// Trains and returns the model's change: an update, in the clear. `going_on` is told how many steps are done; once it
+    /// answers `false`, the training ends with `None`.
+    ///
+    /// `rng` chooses the samples and `noise` hides the records; for a private update both are seeded by the operating
+    /// system and never used twice. Whether the round may be debited at all is asked of the privacy ledger beforehand.
+    pub fn run(
+        self,
+        rng: &mut ChaCha20Rng,
+        noise: &mut dyn Noise,
+        going_on: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<Option<ParamVector>, ModelError> {
+        let Self { checkpoint, dataset, recipe, linear } = self;
+        let settings = StepSettings { learning_rate: recipe.learning_rate, momentum: recipe.momentum };
+        let term = LocalTerm { proximal: proximal(recipe.local), linear };
+        let mut trainer = Trainer::new(checkpoint.clone(), settings).with_term(term)?;
+        let private = private_step(recipe, dataset);
+        for done in 0..recipe.local_steps {
+            if !going_on(done) {
+                return Ok(None);
+            }
+            let sample = dataset.poisson_sample(recipe.sampling_rate, rng);
+            match &private {
+                Some(step) => drop(trainer.step_private(&sample.batch(), step, noise)?),
+                None => trainer.step_plain(&sample.batch())?,
+            }
+        }
+        Ok(Some(trainer.into_model().params().minus(&checkpoint.params())?))
+    }
+}
+
+/// As [`LocalRound::run`], to its end and without a linear term.
 pub fn train_round(
     checkpoint: &Model,
     dataset: &Dataset,
@@ -36,17 +78,18 @@ pub fn train_round(
     rng: &mut ChaCha20Rng,
     noise: &mut dyn Noise,
 ) -> Result<ParamVector, ModelError> {
-    let settings = StepSettings { learning_rate: recipe.learning_rate, momentum: recipe.momentum };
-    let mut trainer = Trainer::new(checkpoint.clone(), settings);
-    let private = private_step(recipe, dataset);
-    for _ in 0..recipe.local_steps {
-        let sample = dataset.poisson_sample(recipe.sampling_rate, rng);
-        match &private {
-            Some(step) => drop(trainer.step_private(&sample.batch(), step, noise)?),
-            None => trainer.step_plain(&sample.batch())?,
-        }
+    let round = LocalRound { checkpoint, dataset, recipe, linear: None };
+    let change = round.run(rng, noise, &mut |_| true)?;
+    Ok(change.unwrap_or_else(|| ParamVector::zeros(checkpoint.spec().param_count())))
+}
+
+/// How strongly the checkpoint pulls.
+fn proximal(local: LocalTraining) -> f64 {
+    match local {
+        LocalTraining::FedProx { mu } => mu,
+        LocalTraining::FedDyn { alpha } => alpha,
+        LocalTraining::Plain | LocalTraining::Scaffold => 0.0,
     }
-    Ok(trainer.into_model().params().minus(&checkpoint.params())?)
 }
 
 /// What makes each step of `recipe` private; `None` where the recipe adds no noise.
@@ -84,7 +127,8 @@ mod tests {
 
     fn recipe(noise_multiplier: Option<f64>) -> Recipe {
         let (learning_rate, momentum) = (0.5, 0.5);
-        Recipe { local_steps: 20, sampling_rate: 0.5, learning_rate, momentum, clip_norm: 1.0, noise_multiplier }
+        let (local_steps, local) = (20, LocalTraining::Plain);
+        Recipe { local_steps, sampling_rate: 0.5, learning_rate, momentum, clip_norm: 1.0, local, noise_multiplier }
     }
 
     fn train(dataset: &Dataset, recipe: &Recipe, seed: u8) -> ParamVector {
@@ -106,6 +150,21 @@ mod tests {
             let update = train(&dataset, &recipe(noise_multiplier), 1);
             assert!(quality(&dataset, &update).auc > 0.999, "{noise_multiplier:?}");
         }
+    }
+
+    #[test]
+    fn a_proximal_pull_keeps_the_model_nearer_to_the_checkpoint_and_an_abandoned_round_has_no_update() {
+        let dataset = separable(100);
+        let free = train(&dataset, &recipe(Some(1.0)), 1);
+        for local in [LocalTraining::FedProx { mu: 1.0 }, LocalTraining::FedDyn { alpha: 1.0 }] {
+            let pulled = train(&dataset, &Recipe { local, ..recipe(Some(1.0)) }, 1);
+            assert!(pulled.l2_norm() < free.l2_norm(), "{local:?}");
+        }
+        let (checkpoint, recipe) = (linear(2), recipe(Some(1.0)));
+        let round = LocalRound { checkpoint: &checkpoint, dataset: &dataset, recipe: &recipe, linear: None };
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let mut noise = ExactNoise(GaussianNoise::from_seed([1; 32]));
+        assert_eq!(round.run(&mut rng, &mut noise, &mut |done| done < 3).unwrap(), None);
     }
 
     #[test]
@@ -140,6 +199,7 @@ mod tests {
             learning_rate: 1.0,
             momentum: 0.0,
             clip_norm: 3.0,
+            local: LocalTraining::Plain,
             noise_multiplier: Some(2.0),
         };
         let mut noise = ExactNoise(GaussianNoise::from_seed([9; 32]));

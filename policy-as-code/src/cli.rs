@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use shared_ops::cli::{Failure, Format, exit_help, finish, print};
+use shared_ops::cli::{Failure, Format, exit_help, finish};
 use shared_ops::config as layers;
 
 use crate::config::Config;
@@ -55,15 +55,7 @@ enum Command {
     Serve,
     /// Look at the configuration
     #[command(subcommand)]
-    Config(ConfigCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Check the configuration and say nothing when it is good
-    Validate,
-    /// Print the whole configuration as TOML
-    Dump,
+    Config(layers::Command),
 }
 
 /// Runs the command line; the exit status.
@@ -82,21 +74,14 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
         Command::Decide(requests) => repository::decide(repo, &requests, cli.format),
         Command::Bundle(command) => bundle::run(repo, &command, cli.format),
         Command::Serve => serve::serve(&config, cli.format),
-        Command::Config(ConfigCommand::Validate) => Ok(()),
-        Command::Config(ConfigCommand::Dump) => {
-            let text = layers::dump(&config).map_err(Failure::from)?;
-            Ok(print(&text, Format::Human)?)
-        }
+        Command::Config(command) => Ok(command.run(&config)?),
     }
 }
 
 impl Source {
     fn load(&self) -> Result<Config, layers::ConfigError> {
-        let mut flags = toml::Table::new();
-        if let Some(repo) = &self.repo {
-            flags.insert("repo".to_owned(), repo.display().to_string().into());
-        }
-        layers::load(self.config.as_deref(), ENV_PREFIX, flags)
+        let repo = self.repo.as_ref().map(|repo| repo.display().to_string());
+        layers::load(self.config.as_deref(), ENV_PREFIX, layers::flags([("repo", repo)]))
     }
 }
 

@@ -3,9 +3,10 @@
 //! The way of a response: a detection asks [`decide::Engine`] how far it may go; [`containment`] decides and reserves in
 //! one transaction; [`playbook`] carries the steps out, each behind a durable intent, each under a lease;
 //! [`actuator`] changes the target and gives it back. Nothing here acts without a decision, and an error never widens
-//! one.
+//! one. Apart from all this, [`admission`] says which tasks of a federation a site takes part in.
 
 pub mod actuator;
+pub mod admission;
 pub mod bundle;
 pub mod cli;
 pub mod config;

@@ -18,13 +18,16 @@ pub const MAX_FILE: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 4;
 
 /// The folders of a repository, with the endings of the files that count.
-const FOLDERS: [(&str, &[&str]); 4] = [
+const FOLDERS: [(&str, &[&str]); 5] = [
+    ("admission", &["cedar"]),
     ("invariants", &["cedar"]),
     ("playbooks", &["json"]),
     ("policies", &["cedar"]),
     ("schema", &["cedarschema", "toml"]),
 ];
 const TESTS: (&str, &[&str]) = ("tests", &["json"]);
+/// The tests of the admission policies lie here, all others are the containment policies'.
+const ADMISSION_TESTS: &str = "tests/admission";
 
 /// The files of a policy repository by path, `/`-separated and relative to its root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,9 +67,16 @@ impl Repository {
         under(&self.served, folder)
     }
 
-    /// The policy tests, in path order.
+    /// The tests of the containment policies, in path order.
     pub fn tests(&self) -> Vec<Source> {
-        under(&self.tests, TESTS.0)
+        let mut tests = under(&self.tests, TESTS.0);
+        tests.retain(|file| !file.path.starts_with(ADMISSION_TESTS));
+        tests
+    }
+
+    /// The tests of the admission policies, in path order.
+    pub fn admission_tests(&self) -> Vec<Source> {
+        under(&self.tests, ADMISSION_TESTS)
     }
 
     /// SHA-256 of every file that is served; tests are not.

@@ -31,7 +31,7 @@ pub(crate) fn engine() -> Arc<Engine> {
 /// The shipped repository with `extra` files on top; an empty text takes a file away.
 pub(crate) fn changed(extra: &[(&str, &str)]) -> Repository {
     let shipped = shipped();
-    let folders = ["policies", "schema", "invariants", "playbooks"];
+    let folders = ["admission", "policies", "schema", "invariants", "playbooks"];
     let mut files: std::collections::BTreeMap<String, String> =
         folders.iter().flat_map(|folder| shipped.folder(folder)).map(|file| (file.path, file.text)).collect();
     for (path, text) in extra {

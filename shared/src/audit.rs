@@ -9,8 +9,10 @@ use crate::document::Document;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditKind {
-    /// A participant was enrolled, approved or revoked.
+    /// A token was made or withdrawn; a participant was enrolled, approved, quarantined, reinstated or revoked.
     Enrolment,
+    /// Somebody called the admin API to change something, or was refused.
+    Admin,
     /// A task was accepted, admitted or refused.
     Task,
     /// A round was committed or aborted.

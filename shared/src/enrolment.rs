@@ -28,3 +28,18 @@ impl std::fmt::Debug for Enrolment {
         f.debug_struct("Enrolment").field("participant_id", &self.participant_id).finish_non_exhaustive()
     }
 }
+
+/// A participant's request for a fresh certificate, signed by its identity key and sent under the certificate that is
+/// about to expire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    /// Who asks.
+    pub participant_id: ParticipantId,
+    /// PKCS #10 request for the next TLS certificate, in PEM.
+    pub csr_pem: String,
+}
+
+impl Document for Renewal {
+    const DOMAIN: &'static str = "renewal";
+}

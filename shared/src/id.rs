@@ -1,7 +1,9 @@
-//! Identifiers. Each is a newtype whose constructor refuses what could not stand in a path, a log line or a URL.
+//! Identifiers. Each is a newtype whose constructor refuses what could not stand in a path, a log line or a URL. Clones
+//! share the text: a round's state names its whole cohort and is cloned with every event.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,13 +41,13 @@ macro_rules! name_id {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Reads an identifier: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
                 let text = text.into();
-                if is_valid(&text) { Ok(Self(text)) } else { Err(InvalidId { kind: $kind, text }) }
+                if is_valid(&text) { Ok(Self(text.into())) } else { Err(InvalidId { kind: $kind, text }) }
             }
 
             /// The identifier as text.
@@ -64,7 +66,7 @@ macro_rules! name_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
 

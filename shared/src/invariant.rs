@@ -1,8 +1,9 @@
 //! The promises of Ringfence by name, with a counter each in `/metrics`
 //! (`ringfence_invariant_violations_total{invariant="…"}`) that must stay 0.
 //!
-//! A breach is counted where code can still meet one at run time. Today that is `r1_update_durable`; the others are kept
-//! by types, transitions and transactions that refuse, and by tests, so that their counters have nothing to count.
+//! A breach is counted where code can still meet one at run time. Today those are `r1_update_durable`,
+//! `r2_aggregate_exact`, `r4_round_signed` and `r5_memory_bounded`; the others are kept by types, transitions and
+//! transactions that refuse, and by tests, so that their counters have nothing to count.
 
 /// A promise that code may count a violation of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,8 +12,12 @@ pub enum Invariant {
     UpdateDurable,
     /// R2: the aggregate is exactly the sum of the accepted updates.
     AggregateExact,
+    /// R3: with secure aggregation on, no update is seen in the clear.
+    UpdateMasked,
     /// R4: everything that decides a round is signed by who decided it.
     RoundSigned,
+    /// R5: memory grows with the model, not with the number of participants.
+    MemoryBounded,
     /// P1: a debit is durable before noise is drawn.
     DebitBeforeNoise,
     /// P2: ε is never under-reported.
@@ -33,10 +38,12 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::UpdateDurable,
         Self::AggregateExact,
+        Self::UpdateMasked,
         Self::RoundSigned,
+        Self::MemoryBounded,
         Self::DebitBeforeNoise,
         Self::EpsilonSound,
         Self::IdentifiersTokenised,
@@ -52,7 +59,9 @@ impl Invariant {
         match self {
             Self::UpdateDurable => "r1_update_durable",
             Self::AggregateExact => "r2_aggregate_exact",
+            Self::UpdateMasked => "r3_update_masked",
             Self::RoundSigned => "r4_round_signed",
+            Self::MemoryBounded => "r5_memory_bounded",
             Self::DebitBeforeNoise => "p1_debit_before_noise",
             Self::EpsilonSound => "p2_epsilon_sound",
             Self::IdentifiersTokenised => "p4_identifiers_tokenised",

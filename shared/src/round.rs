@@ -2,15 +2,18 @@
 //! `Aborted` from any of the first five. One file per phase.
 //!
 //! The machine is driven by events and persisted as events; a restarted coordinator replays them and goes on. It never
-//! looks at a clock: [`RoundState::due`] says which event the passing of time calls for.
+//! looks at a clock: [`RoundState::due`] says which event the passing of time calls for. It knows nobody's connection:
+//! who is not heard of any more is told it by [`RoundEvent::Lost`].
 
 mod aggregated;
 mod announced;
 mod collected;
 mod collecting;
 mod evaluated;
+mod plan;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,34 +22,13 @@ pub use announced::Announced;
 pub use collected::Collected;
 pub use collecting::Collecting;
 pub use evaluated::{Evaluated, Tally};
+pub use plan::{AcceptedUpdate, RoundPlan};
 
-use crate::task::Deadlines;
 use crate::update::Evaluation;
-use crate::{Digest, Explain, ParticipantId, RoundId, Timestamp};
-
-/// What is fixed when a round is announced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RoundPlan {
-    /// Which round.
-    pub round_id: RoundId,
-    /// Digest of the signed task.
-    pub task_digest: Digest,
-    /// Digest of the parameters that training starts from.
-    pub checkpoint: Digest,
-    /// Who may join.
-    pub cohort: BTreeSet<ParticipantId>,
-    /// How many updates are needed.
-    pub quorum: u32,
-    /// How long each phase waits.
-    pub deadlines: Deadlines,
-    /// When the round was announced.
-    pub announced_at: Timestamp,
-}
+use crate::{Digest, Explain, ParticipantId, RoundNumber, Timestamp};
 
 /// Where a round stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RoundState {
     /// Participants may join.
     Announced(Announced),
@@ -65,12 +47,14 @@ pub enum RoundState {
 }
 
 /// A round that ended with a signed record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
     /// What was announced.
-    pub plan: RoundPlan,
+    pub plan: Arc<RoundPlan>,
     /// Digest of the candidate's parameters.
     pub candidate: Digest,
+    /// Digest of what the server keeps for the next round.
+    pub server_state: Option<Digest>,
     /// Digest of the signed record.
     pub record: Digest,
     /// When it was committed.
@@ -78,10 +62,10 @@ pub struct Committed {
 }
 
 /// A round that ended without a result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Aborted {
     /// What was announced.
-    pub plan: RoundPlan,
+    pub plan: Arc<RoundPlan>,
     /// Why it ended.
     pub reason: AbortReason,
     /// When it ended.
@@ -124,12 +108,33 @@ pub enum RoundEvent {
         /// When.
         at: Timestamp,
     },
+    /// A participant whom the round waits for is not heard of any more; it may come back.
+    Lost {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A lost participant is heard of again.
+    Returned {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A participant was quarantined or revoked: its update does not count, now or later in this round.
+    Excluded {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
     /// An update is durable.
     UpdateAccepted {
         /// Whose.
         participant_id: ParticipantId,
-        /// Digest of its parameters.
-        payload: Digest,
+        /// What counts of it.
+        update: AcceptedUpdate,
         /// When.
         at: Timestamp,
     },
@@ -142,6 +147,8 @@ pub enum RoundEvent {
     Aggregated {
         /// Digest of the candidate's parameters.
         candidate: Digest,
+        /// Digest of what the server keeps for the next round, where the server's step keeps anything.
+        server_state: Option<Digest>,
         /// When.
         at: Timestamp,
     },
@@ -197,6 +204,19 @@ pub enum IllegalTransition {
         /// Digest of what came later.
         second: Digest,
     },
+    /// An update of the participant counts in this round already, trained in another one.
+    #[error("an update of `{0}` counts in this round already")]
+    Delivered(ParticipantId),
+    /// The update was trained in a round that is too long ago, or yet to come.
+    #[error("an update of round {trained_in} is too late for round {round}, which takes {allowed} rounds of delay")]
+    Stale {
+        /// The round that collects.
+        round: RoundNumber,
+        /// The round that the update was trained in.
+        trained_in: RoundNumber,
+        /// How many rounds behind an update may be.
+        allowed: u32,
+    },
     /// The evaluation is about other parameters than this round's candidate.
     #[error("the evaluation is of {found}, not of this round's candidate {expected}")]
     OtherCandidate {
@@ -213,6 +233,8 @@ impl Explain for IllegalTransition {
             Self::WrongPhase { .. } => "round-wrong-phase",
             Self::NotTakingPart(_) => "round-not-taking-part",
             Self::Equivocation { .. } => "round-equivocation",
+            Self::Delivered(_) => "round-delivered",
+            Self::Stale { .. } => "round-stale",
             Self::OtherCandidate { .. } => "round-other-candidate",
         }
     }
@@ -222,6 +244,8 @@ impl Explain for IllegalTransition {
             Self::WrongPhase { .. } => "ask for the round's present phase and go on from there",
             Self::NotTakingPart(_) => "join while the round is announced, and be in the task's cohort",
             Self::Equivocation { .. } => "send the update that was acknowledged, or wait for the next round",
+            Self::Delivered(_) => "wait for the next round; one update of a participant counts in each",
+            Self::Stale { .. } => "drop the update and begin from the present round's checkpoint",
             Self::OtherCandidate { .. } => "fetch this round's candidate and evaluate that",
         }
     }
@@ -230,11 +254,11 @@ impl Explain for IllegalTransition {
 impl RoundState {
     /// A round that was just announced.
     pub fn announce(plan: RoundPlan) -> Self {
-        Self::Announced(Announced { plan, joined: BTreeSet::new() })
+        Self::Announced(Announced { plan: Arc::new(plan), joined: BTreeSet::new(), lost: BTreeSet::new() })
     }
 
     /// What was announced.
-    pub fn plan(&self) -> &RoundPlan {
+    pub fn plan(&self) -> &Arc<RoundPlan> {
         match self {
             Self::Announced(state) => &state.plan,
             Self::Collecting(state) => &state.plan,
@@ -264,6 +288,28 @@ impl RoundState {
         matches!(self, Self::Committed(_) | Self::Aborted(_))
     }
 
+    /// Whom the present phase still waits for, lost or not; who is not heard of may be reported [`RoundEvent::Lost`].
+    pub fn awaited(&self) -> Vec<&ParticipantId> {
+        match self {
+            Self::Announced(state) => state.plan.cohort.difference(&state.joined).collect(),
+            Self::Collecting(state) => state.awaited().collect(),
+            Self::Aggregated(state) => {
+                state.accepted.keys().filter(|id| !state.evaluations.contains_key(*id)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Who is lost at present.
+    pub fn lost(&self) -> Option<&BTreeSet<ParticipantId>> {
+        match self {
+            Self::Announced(state) => Some(&state.lost),
+            Self::Collecting(state) => Some(&state.lost),
+            Self::Aggregated(state) => Some(&state.lost),
+            _ => None,
+        }
+    }
+
     /// When the present phase ends whoever is missing; `None` where the phase waits for nobody.
     pub fn deadline(&self) -> Option<Timestamp> {
         match self {
@@ -287,14 +333,29 @@ impl RoundState {
 
     /// The state after `event`. Total: every state answers every event, with a state or with a reason.
     pub fn apply(&self, event: &RoundEvent) -> Result<Self, IllegalTransition> {
-        match (self, event) {
-            (Self::Committed(_) | Self::Aborted(_), _) => Err(self.wrong_phase(event)),
-            (_, RoundEvent::Aborted { reason, at }) => Ok(self.abort(reason.clone(), *at)),
-            (Self::Announced(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
-            (Self::Collecting(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
-            (Self::Collected(state), _) => state.apply(event).ok_or_else(|| self.wrong_phase(event)),
-            (Self::Aggregated(state), _) => state.apply(event).unwrap_or_else(|| Err(self.wrong_phase(event))),
-            (Self::Evaluated(state), _) => state.apply(event).ok_or_else(|| self.wrong_phase(event)),
+        let mut next = self.clone();
+        next.advance(event)?;
+        Ok(next)
+    }
+
+    /// As [`Self::apply`], in place; whether the event changed anything. After a refusal the state is as it was.
+    pub fn advance(&mut self, event: &RoundEvent) -> Result<bool, IllegalTransition> {
+        let step = match (&mut *self, event) {
+            (Self::Committed(_) | Self::Aborted(_), _) => None,
+            (state, RoundEvent::Aborted { reason, at }) => Some(Ok(Change::To(state.abort(reason.clone(), *at)))),
+            (Self::Announced(state), _) => state.advance(event),
+            (Self::Collecting(state), _) => state.advance(event),
+            (Self::Collected(state), _) => state.advance(event),
+            (Self::Aggregated(state), _) => state.advance(event),
+            (Self::Evaluated(state), _) => state.advance(event),
+        };
+        match step.unwrap_or_else(|| Err(self.wrong_phase(event)))? {
+            Change::None => Ok(false),
+            Change::Within => Ok(true),
+            Change::To(next) => {
+                *self = next;
+                Ok(true)
+            }
         }
     }
 
@@ -303,7 +364,7 @@ impl RoundState {
     }
 
     fn abort(&self, reason: AbortReason, at: Timestamp) -> Self {
-        Self::Aborted(Aborted { plan: self.plan().clone(), reason, at })
+        Self::Aborted(Aborted { plan: Arc::clone(self.plan()), reason, at })
     }
 }
 
@@ -313,6 +374,9 @@ impl RoundEvent {
         match self {
             Self::Joined { .. } => "joined",
             Self::JoinClosed { .. } => "join_closed",
+            Self::Lost { .. } => "lost",
+            Self::Returned { .. } => "returned",
+            Self::Excluded { .. } => "excluded",
             Self::UpdateAccepted { .. } => "update_accepted",
             Self::CollectionClosed { .. } => "collection_closed",
             Self::Aggregated { .. } => "aggregated",
@@ -324,19 +388,44 @@ impl RoundEvent {
     }
 }
 
-/// What a phase makes of an event: nothing (not its event), the next state, or a reason to refuse.
-type Step = Option<Result<RoundState, IllegalTransition>>;
+/// What a phase makes of an event: `None` when it is not its event, else a change or a reason to refuse.
+type Step = Option<Result<Change, IllegalTransition>>;
+
+/// What an event changed.
+enum Change {
+    /// Nothing: it was heard before.
+    None,
+    /// Something, and the phase goes on.
+    Within,
+    /// The phase is over; this is what follows.
+    To(RoundState),
+}
+
+impl Change {
+    fn within(changed: bool) -> Self {
+        if changed { Self::Within } else { Self::None }
+    }
+}
 
 /// The state after too few came.
-fn no_quorum(plan: &RoundPlan, present: usize, at: Timestamp) -> RoundState {
+fn no_quorum(plan: &Arc<RoundPlan>, present: usize, at: Timestamp) -> RoundState {
     let present = u32::try_from(present).unwrap_or(u32::MAX);
     let reason = AbortReason::NoQuorum { present, needed: plan.quorum };
-    RoundState::Aborted(Aborted { plan: plan.clone(), reason, at })
+    RoundState::Aborted(Aborted { plan: Arc::clone(plan), reason, at })
 }
 
 /// Whether `present` participants are enough for the plan.
 fn has_quorum(plan: &RoundPlan, present: usize) -> bool {
     u32::try_from(present).is_ok_and(|present| present >= plan.quorum)
+}
+
+/// Whether nobody is still waited for: each came or is lost.
+fn all_came<'a>(
+    mut waited_for: impl Iterator<Item = &'a ParticipantId>,
+    came: impl Fn(&ParticipantId) -> bool,
+    lost: &BTreeSet<ParticipantId>,
+) -> bool {
+    waited_for.all(|participant_id| came(participant_id) || lost.contains(participant_id))
 }
 
 #[cfg(test)]

@@ -1,13 +1,18 @@
 //! A task: the operator's signed statement of what is trained, how, with whom, and under which privacy terms.
 
+mod validate;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::Aggregation;
 use crate::document::Document;
+use crate::encoding::Encoding;
 use crate::feature::FeatureViewRef;
-use crate::params::MAX_PARAMS;
+use crate::local::LocalTraining;
+use crate::participation::Participation;
 use crate::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use crate::{Explain, ParticipantId, TaskId, Timestamp};
 
@@ -39,7 +44,18 @@ pub struct Task {
     /// What each participant is promised.
     pub privacy: PrivacyTerms,
     /// How updates become one change of the model.
-    pub aggregation: AggregationRule,
+    #[serde(default)]
+    pub aggregation: Aggregation,
+    /// In which encodings updates may travel, best first; a participant takes the first that it knows.
+    #[serde(default = "plain")]
+    pub encodings: Vec<Encoding>,
+    /// Who is invited to a round, how many updates it waits for, and what becomes of late ones.
+    #[serde(default)]
+    pub participation: Participation,
+    /// Whether the coordinator may see sums only (promise R3). This version cannot mask updates, so that a task that
+    /// asks for it is refused rather than run in the clear.
+    #[serde(default)]
+    pub secure_aggregation: bool,
     /// How long each phase waits.
     pub deadlines: Deadlines,
     /// What a candidate must reach to become a release.
@@ -92,6 +108,9 @@ pub struct Recipe {
     pub momentum: f64,
     /// Per-example gradients are scaled down to this L2 norm.
     pub clip_norm: f64,
+    /// What keeps local training near the others'.
+    #[serde(default)]
+    pub local: LocalTraining,
     /// Noise deviation over `clip_norm`; `None` trains without privacy, and no participant admits that by default.
     pub noise_multiplier: Option<f64>,
 }
@@ -117,16 +136,6 @@ pub struct PrivacyTerms {
     pub ceiling: Guarantee,
     /// ρ of the zCDP noise on each round's hold-out counts.
     pub evaluation_rho: f64,
-}
-
-/// How updates become one change of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AggregationRule {
-    /// Weighted mean, summed exactly.
-    FedAvg,
-    /// Median of each coordinate; robust against a minority of liars.
-    CoordinateMedian,
 }
 
 /// How long each phase of a round waits for those who are missing.
@@ -197,50 +206,13 @@ impl Task {
         Some((0..self.rounds).flat_map(|_| [training, evaluation]).collect())
     }
 
-    /// Checks that the task can be run at all. Whether a site wants it is that site's admission policy.
-    pub fn validate(&self) -> Result<(), InvalidTask> {
-        let unit = 0.0..=1.0;
-        let cohort = self.cohort.len();
-        let in_cohort = usize::try_from(self.quorum).is_ok_and(|quorum| (1..=cohort).contains(&quorum));
-        let params = self.model.param_count();
-        let recipe = &self.recipe;
-        let ceiling = &self.privacy.ceiling;
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let no_zero = self.model.hidden.iter().all(|width| *width > 0) && self.model.inputs > 0;
-        let waits = [self.deadlines.join_ms, self.deadlines.collect_ms, self.deadlines.evaluate_ms];
-        check((1..=MAX_COHORT).contains(&cohort), "cohort", || {
-            format!("{cohort} participants, not 1 to {MAX_COHORT}")
-        })?;
-        check(in_cohort, "quorum", || format!("{} of a cohort of {cohort}", self.quorum))?;
-        check((1..=MAX_ROUNDS).contains(&self.rounds), "rounds", || format!("{}, not 1 to {MAX_ROUNDS}", self.rounds))?;
-        check(no_zero && params <= MAX_PARAMS, "model", || format!("{params} parameters, or a layer of width 0"))?;
-        check(recipe.local_steps > 0, "recipe.local_steps", || "must be above 0".to_owned())?;
-        check(positive(recipe.sampling_rate) && recipe.sampling_rate <= 1.0, "recipe.sampling_rate", || {
-            "must be in (0, 1]".to_owned()
-        })?;
-        check(positive(recipe.learning_rate), "recipe.learning_rate", || "must be above 0".to_owned())?;
-        check((0.0..1.0).contains(&recipe.momentum), "recipe.momentum", || "must be in [0, 1)".to_owned())?;
-        check(positive(recipe.clip_norm), "recipe.clip_norm", || "must be above 0".to_owned())?;
-        check(recipe.noise_multiplier.is_none_or(positive), "recipe.noise_multiplier", || {
-            "must be above 0".to_owned()
-        })?;
-        check(positive(ceiling.epsilon), "privacy.ceiling.epsilon", || "must be above 0".to_owned())?;
-        check(positive(ceiling.delta) && ceiling.delta < 1.0, "privacy.ceiling.delta", || {
-            "must be in (0, 1)".to_owned()
-        })?;
-        check(positive(self.privacy.evaluation_rho), "privacy.evaluation_rho", || "must be above 0".to_owned())?;
-        check(waits.iter().all(|wait| (1..=86_400_000).contains(wait)), "deadlines", || {
-            "each must be 1 ms to 1 day".to_owned()
-        })?;
-        check(unit.contains(&self.gates.min_true_positive_rate), "gates.min_true_positive_rate", || {
-            "must be in [0, 1]".to_owned()
-        })?;
-        check(unit.contains(&self.gates.max_false_positive_rate), "gates.max_false_positive_rate", || {
-            "must be in [0, 1]".to_owned()
-        })
+    /// How many numbers one update has: the change of the model and, for SCAFFOLD, that of the control variate.
+    pub fn update_len(&self) -> usize {
+        self.model.param_count().saturating_mul(self.recipe.local.vectors())
     }
 }
 
-fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidTask> {
-    if holds { Ok(()) } else { Err(InvalidTask { field, reason: reason() }) }
+/// The encoding that everybody knows.
+fn plain() -> Vec<Encoding> {
+    vec![Encoding::F32]
 }

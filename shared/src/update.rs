@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
+use crate::encoding::Encoding;
 use crate::{Digest, ParticipantId, RoundId, Timestamp};
+
+/// An update travels in chunks of this many bytes, the last of which may be shorter; each has a digest of its own.
+pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A participant's word that it takes part in a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ impl Document for Join {
     const DOMAIN: &'static str = "join";
 }
 
-/// The signed head of an update. The parameters follow it on the wire as bytes with this digest.
+/// The signed head of an update. The encoded parameters follow it on the wire in chunks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateHeader {
@@ -33,10 +37,14 @@ pub struct UpdateHeader {
     pub task_digest: Digest,
     /// Digest of the checkpoint that training started from: an update for another model is refused as stale.
     pub checkpoint: Digest,
-    /// How many parameters follow.
-    pub param_count: u64,
-    /// SHA-256 of the parameters' little-endian f32 bytes.
+    /// How the parameters are encoded; one of those that the task offers.
+    pub encoding: Encoding,
+    /// How many encoded bytes follow.
+    pub byte_count: u64,
+    /// SHA-256 of the SHA-256 digests of the encoded bytes' chunks of [`CHUNK_BYTES`], one after the other.
     pub payload: Digest,
+    /// How many optimiser steps led to it, at most what the task's recipe says.
+    pub local_steps: u32,
 }
 
 impl Document for UpdateHeader {

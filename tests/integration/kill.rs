@@ -2,6 +2,8 @@
 //! stage of its work. No acknowledged update is lost or counted twice (promise R1), and noise is paid for whenever it
 //! may have been drawn (promise P1).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use shared::audit::{AuditKind, AuditRecord};
 use shared::release::RoundRecord;
@@ -27,7 +29,8 @@ async fn kill_and_compare(world: &mut World, round: u32, phase: &str) {
 async fn accepted(world: &World, round: u32) -> Value {
     let committed = world.round_until(round, "committed", |view| view["phase"] == "committed").await;
     let record: RoundRecord = serde_json::from_str(committed["record"]["body"].as_str().unwrap()).unwrap();
-    json!(record.accepted)
+    let payloads = record.accepted.into_iter().map(|(participant_id, update)| (participant_id, update.payload));
+    json!(payloads.collect::<BTreeMap<_, _>>())
 }
 
 /// The receipt for the site's update in `round`, as its audit log keeps it.
@@ -63,7 +66,7 @@ async fn a_coordinator_killed_in_every_phase_goes_on_with_the_same_round() {
 
         puppet.join().await;
         let update = puppet.update(0.25).await;
-        let delivered = |view: &Value| view["accepted"][&site.name].is_string();
+        let delivered = |view: &Value| view["accepted"][&site.name]["payload"].is_string();
         let collecting = world.round_until(round, "holding the site's update", delivered).await;
         kill_and_compare(&mut world, round, "collecting").await;
 
@@ -77,7 +80,7 @@ async fn a_coordinator_killed_in_every_phase_goes_on_with_the_same_round() {
         puppet.evaluate().await;
         world.kill();
         world.restart();
-        let expected = json!({&site.name: collecting["accepted"][&site.name], "puppet": update.digest});
+        let expected = json!({&site.name: collecting["accepted"][&site.name]["payload"], "puppet": update.digest});
         assert_eq!(accepted(&world, round).await, expected);
         assert_eq!(json!(receipt(&site, round).await.payload), expected[&site.name]);
         assert_eq!(training_debits(&site, round).await, 1, "the site did not train twice");
@@ -109,7 +112,7 @@ async fn a_participant_killed_in_mid_round_delivers_one_update_and_pays_for_at_m
     assert_eq!(while_training["accepted"], json!({}), "killed before it delivered");
 
     site.serve();
-    let delivered = |view: &Value| view["accepted"][&site.name].is_string();
+    let delivered = |view: &Value| view["accepted"][&site.name]["payload"].is_string();
     let collecting = world.round_until(1, "holding the site's update", delivered).await;
     until("the receipt to be kept", async || (!site.audit().await.is_empty()).then_some(())).await;
     site.kill();
@@ -117,7 +120,7 @@ async fn a_participant_killed_in_mid_round_delivers_one_update_and_pays_for_at_m
     let update = puppet.update(0.25).await;
     puppet.deliver(&update).await;
     puppet.evaluate().await;
-    let expected = json!({&site.name: collecting["accepted"][&site.name], "puppet": update.digest});
+    let expected = json!({&site.name: collecting["accepted"][&site.name]["payload"], "puppet": update.digest});
     assert_eq!(accepted(&world, 1).await, expected);
     assert_eq!(json!(receipt(&site, 1).await.payload), expected[&site.name]);
     assert_eq!(training_debits(&site, 1).await, 2, "once before the kill, once for the update that was sent");

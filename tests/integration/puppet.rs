@@ -1,14 +1,18 @@
 //! A member of the federation whom the test itself plays: it speaks the protocol and has no model, so that a phase lasts
 //! exactly as long as a test wants.
 
+use std::sync::Arc;
+
 use shared::document::SignedDocument;
+use shared::encoding::Encoding;
 use shared::enrolment::Enrolment;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
 use shared::{Digest, ParamVector, ParticipantId, TaskId};
 use shared_crypto::pki::CertificateRequest;
-use shared_crypto::{PublicKey, SigningKey, digest, document_digest};
-use shared_wire::client::Client;
-use shared_wire::{Bytes, PemIdentity, Phase, RoundView, WireError};
+use shared_crypto::{ChunkDigests, PublicKey, SigningKey, document_digest};
+use shared_ops::clock::SystemClock;
+use shared_wire::client::{Client, Presence};
+use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen, WireError};
 
 use crate::process::until;
 use crate::world::{TASK, World};
@@ -36,7 +40,8 @@ impl Puppet {
             identity_key: identity.public().to_string(),
         };
         let stranger = Client::connect(&world.address(), &ca_pem, None).await.unwrap();
-        let enrolled = stranger.enrol(identity.sign(&enrolment).unwrap()).await.unwrap();
+        let answer = stranger.enrol(identity.sign(&enrolment).unwrap()).await.unwrap();
+        let EnrolAnswer::Enrolled(enrolled) = answer else { panic!("{answer:?}") };
         let tls = PemIdentity { certificate: &enrolled.certificate_pem, key: request.key_pem.expose() };
         let client = Client::connect(&world.address(), &ca_pem, Some(tls)).await.unwrap();
         Self { name, identity, client, coordinator: enrolled.coordinator_key.parse().unwrap(), params }
@@ -55,20 +60,25 @@ impl Puppet {
     pub(crate) async fn update(&self, value: f32) -> Update {
         let view = self.view_in(Phase::Collecting).await;
         let payload = Bytes::from(ParamVector::new(vec![value; self.params]).unwrap().to_le_bytes());
+        let chunks = ChunkDigests::of(&payload);
         let header = UpdateHeader {
             round_id: view.round_id,
             participant_id: self.name.clone(),
             task_digest: document_digest(&self.task().await),
             checkpoint: view.checkpoint,
-            param_count: u64::try_from(self.params).unwrap(),
-            payload: digest(&payload),
+            encoding: Encoding::F32,
+            byte_count: u64::try_from(payload.len()).unwrap(),
+            payload: chunks.payload(),
+            local_steps: 1,
         };
-        Update { digest: header.payload, header: self.identity.sign(&header).unwrap(), payload }
+        let open =
+            UpdateOpen { header: self.identity.sign(&header).unwrap(), chunk_digests: chunks.as_slice().to_vec() };
+        Update { digest: header.payload, open, payload }
     }
 
     /// Delivers an update; the coordinator's receipt.
     pub(crate) async fn deliver(&self, update: &Update) -> UpdateReceipt {
-        let send = async || self.client.submit_update(update.header.clone(), update.payload.clone()).await;
+        let send = async || self.client.submit_update(update.open.clone(), update.payload.clone(), |_, _| ()).await;
         self.coordinator.open(&patiently("submit update", send).await).unwrap()
     }
 
@@ -94,8 +104,9 @@ impl Puppet {
 
     async fn view_in(&self, phase: Phase) -> RoundView {
         let task_id = TaskId::new(TASK).unwrap();
+        let presence = Presence::new(Arc::new(SystemClock));
         until(&format!("the phase {phase:?}"), async || {
-            let mut views = self.client.watch(&task_id).await.ok()?;
+            let mut views = self.client.watch(&task_id, &presence).await.ok()?;
             views.next().await.ok()?.filter(|view| view.phase == phase)
         })
         .await
@@ -105,7 +116,7 @@ impl Puppet {
 /// An update, signed and ready to be sent as often as needed.
 pub(crate) struct Update {
     pub(crate) digest: Digest,
-    header: SignedDocument,
+    open: UpdateOpen,
     payload: Bytes,
 }
 

@@ -29,7 +29,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "coordinator",
-        &["shared", "shared-audit", "shared-crypto", "shared-ops", "shared-store", "shared-wire", "policy-as-code"],
+        &[
+            "shared",
+            "shared-audit",
+            "shared-crypto",
+            "shared-ops",
+            // Says what a task costs a participant; the participant's own ledger decides.
+            "shared-privacy",
+            "shared-store",
+            "shared-wire",
+            "policy-as-code",
+        ],
     ),
     (
         "participant",

@@ -1,11 +1,13 @@
-//! The admin API's client: finds the coordinator through its data folder, and shows what it answers.
+//! The admin API's client: finds the coordinator through its data folder, and hands its answers on as they come.
 
-use std::fmt;
+use std::io::Write;
+use std::path::Path;
 
-use serde::Serialize;
-use serde_json::Value;
+use clap::Args;
+use reqwest::{Method, RequestBuilder, Response, Url, header};
+use serde_json::{Value, json};
 use shared_crypto::key_file;
-use shared_ops::cli::{Failure, Format, print};
+use shared_ops::cli::Failure;
 use shared_ops::problem::Problem;
 
 use crate::start::Addresses;
@@ -13,9 +15,38 @@ use crate::{Config, Error};
 
 /// A connection to the admin API of the coordinator that runs on the configured data folder.
 pub(super) struct Client {
-    base: String,
+    base: Url,
     token: String,
     http: reqwest::Client,
+}
+
+/// Which part of a long list to show.
+#[derive(Debug, Args)]
+pub(super) struct Paging {
+    /// At most this many, 1 to 100
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// Only what comes after this one, as the list before said
+    #[arg(long, value_name = "ITEM")]
+    after: Option<String>,
+}
+
+/// Whether to act at all.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct DryRun {
+    /// Show what would be ordered, after checking that it is there; change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Something that changes what the coordinator does.
+pub(super) struct Act {
+    /// The path that is posted to.
+    pub(super) path: String,
+    /// What is sent.
+    pub(super) body: Value,
+    /// The path of what it acts on, which must be there.
+    pub(super) on: Option<String>,
 }
 
 impl Client {
@@ -24,64 +55,142 @@ impl Client {
         let absent = |error: std::io::Error| {
             Failure::new("admin-no-address", "start the coordinator, or name its folder with --data-dir", error)
         };
-        let text = std::fs::read(&path).map_err(absent)?;
+        let text = std::fs::read(&path).map_err(|error| absent(named(&path, &error)))?;
         let addresses: Addresses = serde_json::from_slice(&text).map_err(|error| absent(error.into()))?;
         let token = key_file::read_text(&config.token_file()).map_err(Error::from)?;
         let token = token.ok_or_else(|| absent(std::io::Error::other("there is no admin token")))?;
-        Ok(Self {
-            base: format!("http://{}/api/v1", addresses.admin),
-            token: token.expose().trim().to_owned(),
-            http: reqwest::Client::new(),
-        })
+        let base = Url::parse(&format!("http://{}/api/v1/", addresses.admin))
+            .map_err(|error| absent(std::io::Error::other(error)))?;
+        Ok(Self { base, token: token.expose().trim().to_owned(), http: reqwest::Client::new() })
     }
 
+    /// What stands at a path.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.send(self.http.get(format!("{}{path}", self.base))).await
+        json_of(self.send(self.request(Method::GET, path, &[])?).await?).await
     }
 
+    /// A list, or the part of it that was asked for, with further filters.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        paging: &Paging,
+        filters: &[(&str, Option<String>)],
+    ) -> Result<Value, Failure> {
+        let limit = paging.limit.map(|limit| limit.to_string());
+        let pages = [("limit", limit), ("after", paging.after.clone())];
+        let query: Vec<_> =
+            pages.iter().chain(filters).filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+        json_of(self.send(self.request(Method::GET, path, &query)?).await?).await
+    }
+
+    /// Orders something, or shows what would be ordered.
+    pub(super) async fn act(&self, act: Act, DryRun { dry_run }: DryRun) -> Result<Value, Failure> {
+        if !dry_run {
+            return self.post(&act.path, &act.body).await;
+        }
+        let on = match &act.on {
+            Some(path) => self.get(path).await?,
+            None => Value::Null,
+        };
+        Ok(json!({"dry_run": true, "would": format!("POST /api/v1/{}", act.path), "body": act.body, "on": on}))
+    }
+
+    /// Sends a JSON body.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
+        json_of(self.send(self.request(Method::POST, path, &[])?.json(body)).await?).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
-        let unreachable =
-            |error: reqwest::Error| Failure::new("admin-unreachable", "check that the coordinator runs", error);
-        let response = request.bearer_auth(&self.token).send().await.map_err(unreachable)?;
+    /// Takes something away.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())
+    }
+
+    /// Sends bytes as they are.
+    pub(super) async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<Value, Failure> {
+        let request = self.request(Method::PUT, path, &[])?.header(header::CONTENT_TYPE, "application/octet-stream");
+        json_of(self.send(request.body(bytes)).await?).await
+    }
+
+    /// Writes what stands at a path into `out`, as it comes; how many bytes there were.
+    pub(super) async fn download(&self, path: &str, out: &mut impl Write) -> Result<u64, Failure> {
+        let mut response = self.send(self.request(Method::GET, path, &[])?).await?;
+        let mut written: u64 = 0;
+        while let Some(piece) = response.chunk().await.map_err(broken)? {
+            out.write_all(&piece).map_err(|error| Failure::new("output", "check the path and the disk", error))?;
+            written = written.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        }
+        Ok(written)
+    }
+
+    /// Hands each event of a stream of events on, until it ends.
+    pub(super) async fn events(
+        &self,
+        path: &str,
+        mut take: impl FnMut(Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut response = self.send(self.request(Method::GET, path, &[])?).await?;
+        let mut text = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(broken)? {
+            text.extend_from_slice(&piece);
+            while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = text.drain(..end.saturating_add(2)).collect();
+                if let Some(value) = event_of(&event) {
+                    take(value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<RequestBuilder, Failure> {
+        let unfit = |error| Failure::new("admin-path", "check the ids on the command line", error);
+        let mut url = self.base.join(path).map_err(unfit)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(self.http.request(method, url).bearer_auth(&self.token))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(unreachable)?;
         if response.status().is_success() {
-            return response.json().await.map_err(unreachable);
+            return Ok(response);
         }
         Err(response.json::<Problem>().await.map_err(unreachable)?.into())
     }
 }
 
-/// An answer: JSON as it came, or for people one line per item with some of its fields.
-#[derive(Serialize)]
-#[serde(transparent)]
-pub(super) struct Answer {
-    value: Value,
-    #[serde(skip)]
-    columns: &'static [&'static str],
+async fn json_of(response: Response) -> Result<Value, Failure> {
+    response.json().await.map_err(broken)
 }
 
-impl Answer {
-    pub(super) fn show(value: Value, columns: &'static [&'static str], format: Format) -> Result<(), anyhow::Error> {
-        Ok(print(&Self { value, columns }, format)?)
-    }
-
-    fn line(&self, item: &Value) -> String {
-        let cell = |column: &&str| match item.get(*column) {
-            None | Some(Value::Null) => "-".to_owned(),
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-        };
-        self.columns.iter().map(cell).collect::<Vec<_>>().join("\t")
-    }
+/// The data of an event (HTML, section 9.2.6); `None` for a comment, which is a heartbeat.
+fn event_of(text: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(text).ok()?;
+    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
+    serde_json::from_str(&data.join("\n")).ok()
 }
 
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let items = self.value.as_array().map_or(std::slice::from_ref(&self.value), Vec::as_slice);
-        writeln!(f, "{}", self.columns.join("\t"))?;
-        items.iter().try_for_each(|item| writeln!(f, "{}", self.line(item)))
+fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+}
+
+fn unreachable(error: reqwest::Error) -> Failure {
+    Failure::new("admin-unreachable", "check that the coordinator runs", error)
+}
+
+fn broken(error: reqwest::Error) -> Failure {
+    Failure::new("admin-broken-off", "ask again; check that the coordinator still runs", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_its_data_and_a_heartbeat_is_none() {
+        assert_eq!(event_of(b"event: round\ndata: {\"round\":1}\n\n"), Some(json!({"round": 1})));
+        assert_eq!(event_of(b"data:[1,\ndata:2]\n\n"), Some(json!([1, 2])));
+        assert_eq!(event_of(b": heartbeat\n\n"), None);
     }
 }

@@ -1,157 +1,204 @@
-//! The enrolled participants, in memory and in the store; asked before every call and during every stream.
+//! The participants, in memory and in the store; asked before every call and during every stream. Every change is one
+//! batch: the new state with its audit record, durable before anybody sees it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use shared::audit::AuditKind;
-use shared::document::SignedDocument;
-use shared::enrolment::Enrolment;
 use shared::store::{Batch, Store};
-use shared::{ParticipantId, Timestamp};
+use shared::{Digest, ParticipantId, Timestamp};
 use shared_crypto::PublicKey;
-use shared_crypto::pki::{CertificateAuthority, PeerCertificate};
+use shared_crypto::pki::PeerCertificate;
 use tokio::sync::watch;
 
-use super::EnrolError;
-use super::token::{self, IssuedToken};
+use super::standing::{Change, State};
+use super::token::{self, IssuedToken, OutstandingToken};
+use super::{EnrolError, Participant};
 use crate::audit::Journal;
-use crate::config::Limits;
+use crate::config::{Approval, Enrolment, Limits};
 use crate::{Error, durable};
 
-/// One enrolled participant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Participant {
-    /// Its id.
-    pub participant_id: ParticipantId,
-    /// Checks its signatures.
-    pub identity_key: PublicKey,
-    /// Serial of its one valid certificate.
-    pub serial: String,
-    /// When that certificate ends.
-    pub not_after: Timestamp,
-    /// When it enrolled last.
-    pub enrolled_at: Timestamp,
-    /// When the operator shut it out.
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// All participants. Changes are durable before they are seen.
+/// All participants.
 pub struct Registry {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) enrolment: Enrolment,
+    pub(super) limits: Limits,
     journal: Arc<Journal>,
-    limits: Limits,
-    known: RwLock<BTreeMap<ParticipantId, Participant>>,
+    known: RwLock<BTreeMap<ParticipantId, Arc<Participant>>>,
     writing: Mutex<()>,
-    revocations: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
 }
 
 impl Registry {
     /// Reads the participants from the store.
-    pub(crate) fn open(store: Arc<dyn Store>, journal: Arc<Journal>, limits: Limits) -> Result<Self, Error> {
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        journal: Arc<Journal>,
+        enrolment: Enrolment,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let entries = store.scan(durable::PARTICIPANTS, b"", usize::MAX)?;
-        let known = entries.iter().map(|(_, value)| durable::decode::<Participant>(durable::PARTICIPANTS, value));
-        let known: BTreeMap<_, _> =
-            known.map(|known| known.map(|known| (known.participant_id.clone(), known))).collect::<Result<_, _>>()?;
-        let (revocations, _) = watch::channel(0);
-        Ok(Self { store, journal, limits, known: RwLock::new(known), writing: Mutex::new(()), revocations })
+        let decoded = entries.iter().map(|(_, value)| durable::decode::<Participant>(durable::PARTICIPANTS, value));
+        let named = decoded.map(|known| known.map(|known| (known.participant_id.clone(), Arc::new(known))));
+        let known = RwLock::new(named.collect::<Result<_, _>>()?);
+        let (changes, _) = watch::channel(0);
+        Ok(Self { store, enrolment, limits, journal, known, writing: Mutex::new(()), changes })
+    }
+
+    /// Who approves enrolments.
+    pub(crate) fn approval(&self) -> Approval {
+        self.enrolment.approval
     }
 
     /// All participants, by id.
-    pub fn list(&self) -> Vec<Participant> {
+    pub fn list(&self) -> Vec<Arc<Participant>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Changes whenever somebody is shut out.
-    pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
-        self.revocations.subscribe()
+    /// One participant.
+    pub fn find(&self, participant_id: &ParticipantId) -> Result<Arc<Participant>, Error> {
+        self.get(participant_id).ok_or_else(|| EnrolError::Unknown(participant_id.clone()).into())
+    }
+
+    /// What a participant may do; `None` for who never enrolled.
+    pub fn state(&self, participant_id: &ParticipantId) -> Option<State> {
+        self.get(participant_id).map(|known| known.standing.state)
+    }
+
+    pub(super) fn get(&self, participant_id: &ParticipantId) -> Option<Arc<Participant>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(participant_id).cloned()
+    }
+
+    /// Moves whenever somebody's rights change or a certificate ends before its time.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The participant whose certificate this is (DER, already checked against the authority), if it may connect.
+    pub(crate) fn admit(&self, certificate: Option<&[u8]>, now: Timestamp) -> Result<Arc<Participant>, Error> {
+        let peer = PeerCertificate::from_der(certificate.ok_or(EnrolError::NoCertificate)?)?;
+        let known = self.find(&peer.participant_id)?;
+        known.admits(&peer, now)?;
+        Ok(known)
+    }
+
+    /// The participant whose certificate this is, if it may join, send updates and evaluate.
+    pub(crate) fn admit_contributor(
+        &self,
+        certificate: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Arc<Participant>, Error> {
+        contributor(self.admit(certificate, now)?)
+    }
+
+    /// A participant that may join, send updates and evaluate, whoever vouches that it is the one who asks.
+    pub(crate) fn contributor(&self, participant_id: &ParticipantId) -> Result<Arc<Participant>, Error> {
+        contributor(self.find(participant_id)?)
+    }
+
+    /// Takes in a participant without a token. It has no certificate, so that it cannot connect.
+    pub(crate) fn vouch(
+        &self,
+        participant_id: &ParticipantId,
+        identity_key: PublicKey,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let _writing = self.writing();
+        let participant = Participant::approved(participant_id.clone(), identity_key);
+        self.save(Batch::new(), participant, json!({"event": "vouch"}), now).map(|_| ())
+    }
+
+    /// Lets a participant do no more than watch, because of what the coordinator itself saw. The first reason stays.
+    pub fn quarantine(&self, participant_id: &ParticipantId, reason: String, now: Timestamp) -> Result<(), Error> {
+        self.change(participant_id, Change::Quarantine, &reason, "coordinator", now).map(|_| ())
+    }
+
+    /// Changes where a participant stands. A change that has been made already is made no second time.
+    pub fn change(
+        &self,
+        participant_id: &ParticipantId,
+        change: Change,
+        reason: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Participant>, Error> {
+        let _writing = self.writing();
+        let known = self.find(participant_id)?;
+        let Some(changed) = known.changed(change, reason, now)? else { return Ok(known) };
+        let tokens = if changed.standing.state == State::Revoked { self.tokens_of(participant_id)? } else { vec![] };
+        self.save(token::forget(tokens.iter()), changed, json!({"event": change.as_str(), "by": by}), now)
     }
 
     /// Makes a one-time token for a participant.
-    pub fn issue_token(&self, participant_id: &ParticipantId, now: Timestamp) -> Result<IssuedToken, Error> {
+    pub fn issue_token(&self, participant_id: &ParticipantId, by: &str, now: Timestamp) -> Result<IssuedToken, Error> {
         let _writing = self.writing();
+        if let Some(revoked) = self.get(participant_id).filter(|known| known.standing.state == State::Revoked) {
+            return Err(revoked.refusal(Change::Enrol { trusted: true }).into());
+        }
         let (issued, batch) = token::issue(&*self.store, participant_id, &self.limits, now)?;
-        let content = serde_json::json!({"event": "token_issued", "participant_id": participant_id, "expires_at": issued.expires_at});
+        let (token_id, expires_at) = (issued.token_id, issued.expires_at);
+        let content = json!({"event": "issue_token", "by": by, "participant_id": participant_id, "token_id": token_id,
+            "expires_at": expires_at});
         self.commit(batch, now, &content)?;
         Ok(issued)
     }
 
-    /// Enrols whoever signed `request`; the PEM of the certificate.
-    pub(crate) fn enrol(
-        &self,
-        request: &SignedDocument,
-        authority: &CertificateAuthority,
-        now: Timestamp,
-    ) -> Result<String, Error> {
+    /// The tokens that can still be used, by token id.
+    pub fn tokens(&self, now: Timestamp) -> Result<Vec<OutstandingToken>, Error> {
+        Ok(token::stored(&*self.store)?.into_iter().filter(|stored| now < stored.expires_at).collect())
+    }
+
+    /// Voids a token that nobody has used.
+    pub fn withdraw_token(&self, token_id: Digest, by: &str, now: Timestamp) -> Result<(), Error> {
         let _writing = self.writing();
-        let enrolment = open(request)?;
-        let participant_id = enrolment.participant_id;
-        let identity_key: PublicKey = enrolment.identity_key.parse()?;
-        let batch = token::redeem(&*self.store, &enrolment.token, &participant_id, identity_key, now)?;
-        let validity = self.limits.certificate_validity();
-        let certificate_pem = authority.sign_request(&enrolment.csr_pem, &participant_id, now, validity)?;
-        let PeerCertificate { serial, not_after, .. } = read_pem(&certificate_pem)?;
-        let participant =
-            Participant { participant_id, identity_key, serial, not_after, enrolled_at: now, revoked_at: None };
-        let batch = batch.put(durable::participant(&participant.participant_id), durable::encode(&participant)?);
-        self.commit(batch, now, &serde_json::json!({"event": "enrolled", "participant": participant}))?;
-        self.remember(participant);
-        Ok(certificate_pem)
+        let found = durable::read::<OutstandingToken>(&*self.store, &durable::token(token_id))?;
+        let stored = found.ok_or(EnrolError::UnknownToken(token_id))?;
+        let content = json!({"event": "withdraw_token", "by": by, "participant_id": stored.participant_id,
+            "token_id": token_id});
+        self.commit(token::forget([&stored].into_iter()), now, &content)
     }
 
-    /// Shuts a participant out, from now on and for streams that are open. Its tokens are void too.
-    pub fn revoke(&self, participant_id: &ParticipantId, now: Timestamp) -> Result<Participant, Error> {
-        let _writing = self.writing();
-        let known = self.find(participant_id)?;
-        if known.revoked_at.is_some() {
-            return Ok(known);
-        }
-        let revoked = Participant { revoked_at: Some(now), ..known };
-        let batch = token::forget(&*self.store, participant_id)?;
-        let batch = batch.put(durable::participant(participant_id), durable::encode(&revoked)?);
-        self.commit(batch, now, &serde_json::json!({"event": "revoked", "participant": revoked}))?;
-        self.remember(revoked.clone());
-        Ok(revoked)
+    fn tokens_of(&self, participant_id: &ParticipantId) -> Result<Vec<OutstandingToken>, Error> {
+        let stored = token::stored(&*self.store)?.into_iter();
+        Ok(stored.filter(|stored| stored.participant_id == *participant_id).collect())
     }
 
-    /// The participant whose certificate this is (DER, already checked against the authority), if it may take part.
-    pub(crate) fn admit(&self, certificate: Option<&[u8]>, now: Timestamp) -> Result<Participant, Error> {
-        let peer = PeerCertificate::from_der(certificate.ok_or(EnrolError::NoCertificate)?)?;
-        let known = self.find(&peer.participant_id)?;
-        let refusal = |error: fn(ParticipantId) -> EnrolError| Err(error(peer.participant_id.clone()).into());
-        if known.revoked_at.is_some() {
-            return refusal(EnrolError::Revoked);
-        }
-        if known.serial != peer.serial {
-            return refusal(EnrolError::Superseded);
-        }
-        if now >= peer.not_after {
-            let (participant_id, not_after) = (peer.participant_id, peer.not_after);
-            return Err(EnrolError::Expired { participant_id, not_after }.into());
-        }
-        Ok(known)
-    }
-
-    fn find(&self, participant_id: &ParticipantId) -> Result<Participant, Error> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(participant_id).cloned().ok_or_else(|| EnrolError::Unknown(participant_id.clone()).into())
-    }
-
-    fn remember(&self, participant: Participant) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(participant.participant_id.clone(), participant);
-        drop(known);
-        self.revocations.send_modify(|version| *version = version.wrapping_add(1));
-    }
-
-    fn writing(&self) -> MutexGuard<'_, ()> {
+    /// Whoever holds this changes the registry, and nobody else.
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, batch: Batch, now: Timestamp, content: &serde_json::Value) -> Result<(), Error> {
+    /// Makes a participant's new record durable with its audit record, then visible.
+    pub(super) fn save(
+        &self,
+        batch: Batch,
+        participant: Participant,
+        mut content: Value,
+        now: Timestamp,
+    ) -> Result<Arc<Participant>, Error> {
+        if let Value::Object(fields) = &mut content {
+            fields.insert("participant".to_owned(), participant.record());
+        }
+        let (key, identity) = (durable::participant(&participant.participant_id), participant.identity_key);
+        let batch = batch.put(durable::identity_key(identity.key_id()), durable::encode(&identity)?);
+        self.commit(batch.put(key, durable::encode(&participant)?), now, &content)?;
+        tracing::info!(participant_id = %participant.participant_id, state = participant.standing.state.as_str(), %content, "participant changed");
+        Ok(self.remember(participant, now))
+    }
+
+    fn remember(&self, participant: Participant, now: Timestamp) -> Arc<Participant> {
+        let participant = Arc::new(participant);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(participant.participant_id.clone(), Arc::clone(&participant));
+        drop(known);
+        if before.is_some_and(|before| participant.takes_from(&before, now)) {
+            self.changes.send_modify(|version| *version = version.wrapping_add(1));
+        }
+        participant
+    }
+
+    fn commit(&self, batch: Batch, now: Timestamp, content: &Value) -> Result<(), Error> {
         let (key, record) = self.journal.entry(AuditKind::Enrolment, now, content)?;
         self.store.apply(batch.put(key, record))?;
         self.journal.drain_or_defer();
@@ -159,15 +206,9 @@ impl Registry {
     }
 }
 
-/// Reads a request that is signed by the key it carries.
-fn open(request: &SignedDocument) -> Result<Enrolment, Error> {
-    let claimed: Enrolment = shared::canonical::decode(request.body.as_bytes())?;
-    let key: PublicKey = claimed.identity_key.parse()?;
-    Ok(key.open(request)?)
-}
-
-fn read_pem(pem: &str) -> Result<PeerCertificate, Error> {
-    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = BASE64_STANDARD.decode(body).map_err(|_| EnrolError::Unreadable)?;
-    Ok(PeerCertificate::from_der(&der)?)
+fn contributor(known: Arc<Participant>) -> Result<Arc<Participant>, Error> {
+    match known.standing.state {
+        State::Approved => Ok(known),
+        _ => Err(EnrolError::Quarantined(known.participant_id.clone()).into()),
+    }
 }

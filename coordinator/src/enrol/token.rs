@@ -1,9 +1,10 @@
-//! One-time enrolment tokens: 256 random bits, stored as a digest, good for one participant id and a limited time.
+//! One-time enrolment tokens: 256 random bits, stored as a digest, good for one participant id and a limited time. The
+//! first use takes a token out of the store; from then on the participant it enrolled remembers its digest.
 
 use serde::{Deserialize, Serialize};
 use shared::store::{Batch, Key, Store};
-use shared::{ParticipantId, Timestamp};
-use shared_crypto::{PublicKey, SecretText, digest, random_bytes};
+use shared::{Digest, ParticipantId, Timestamp};
+use shared_crypto::{SecretText, digest, random_bytes};
 
 use super::EnrolError;
 use crate::config::Limits;
@@ -12,6 +13,8 @@ use crate::{Error, durable};
 /// A token as the operator passes it on. It cannot be shown again.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
+    /// Names the token without giving it away: its SHA-256.
+    pub token_id: Digest,
     /// Who may enrol with it.
     pub participant_id: ParticipantId,
     /// The token itself, 64 hexadecimal digits.
@@ -20,14 +23,24 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
 }
 
-/// A token as it is stored.
+/// A token that nobody has used yet, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StoredToken {
-    participant_id: ParticipantId,
-    expires_at: Timestamp,
-    /// Who used it. The same key may use it again, so that a lost answer can be asked for once more.
-    used_by: Option<PublicKey>,
+pub struct OutstandingToken {
+    /// Names the token without giving it away: its SHA-256.
+    pub token_id: Digest,
+    /// Who may enrol with it.
+    pub participant_id: ParticipantId,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// All stored tokens, expired ones too.
+pub(super) fn stored(store: &dyn Store) -> Result<Vec<OutstandingToken>, Error> {
+    let entries = store.scan(durable::TOKENS, b"", usize::MAX)?;
+    entries.iter().map(|(_, value)| durable::decode(durable::TOKENS, value)).collect()
 }
 
 /// Makes a token, and the batch that stores it and forgets those that expired.
@@ -37,54 +50,34 @@ pub(super) fn issue(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<(IssuedToken, Batch), Error> {
-    let mut batch = Batch::new();
-    let mut outstanding = 0;
-    for (key, value) in store.scan(durable::TOKENS, b"", usize::MAX)? {
-        let stored: StoredToken = durable::decode(durable::TOKENS, &value)?;
-        if stored.expires_at <= now {
-            batch = batch.delete(Key::new(durable::TOKENS, key));
-        } else if stored.used_by.is_none() {
-            outstanding += 1;
-        }
-    }
-    if outstanding >= limits.tokens.get() {
-        return Err(Error::Busy { what: "outstanding enrolment tokens", limit: limits.tokens.get() });
+    let (good, expired): (Vec<_>, Vec<_>) = stored(store)?.into_iter().partition(|stored| now < stored.expires_at);
+    let limit = limits.tokens.get();
+    if u32::try_from(good.len()).is_ok_and(|count| count >= limit) {
+        return Err(Error::Busy { what: "outstanding enrolment tokens", limit });
     }
     let token = hex::encode(*random_bytes::<32>()?);
-    let expires_at = now.plus(limits.token_validity());
-    let stored = StoredToken { participant_id: participant_id.clone(), expires_at, used_by: None };
-    let batch = batch.put(durable::token(digest(token.as_bytes())), durable::encode(&stored)?);
-    Ok((IssuedToken { participant_id: participant_id.clone(), token: SecretText::new(token), expires_at }, batch))
+    let (token_id, expires_at) = (digest(token.as_bytes()), now.plus(limits.token_validity()));
+    let participant_id = participant_id.clone();
+    let stored = OutstandingToken { token_id, participant_id: participant_id.clone(), issued_at: now, expires_at };
+    let batch = forget(expired.iter()).put(durable::token(token_id), durable::encode(&stored)?);
+    Ok((IssuedToken { token_id, participant_id, token: SecretText::new(token), expires_at }, batch))
 }
 
-/// Checks a token for `participant_id` and its key, and gives the batch that marks it as used.
+/// Checks a token for `participant_id`, and gives the batch that takes it out of the store.
 pub(super) fn redeem(
     store: &dyn Store,
-    token: &str,
+    token_id: Digest,
     participant_id: &ParticipantId,
-    identity_key: PublicKey,
     now: Timestamp,
 ) -> Result<Batch, Error> {
-    let bad = || EnrolError::BadToken(participant_id.clone());
-    let key = durable::token(digest(token.as_bytes()));
-    let bytes = store.get(&key)?.ok_or_else(bad)?;
-    let stored: StoredToken = durable::decode(key.tree, &bytes)?;
-    let unused = stored.used_by.is_none_or(|user| user == identity_key);
-    if stored.participant_id != *participant_id || stored.expires_at <= now || !unused {
-        return Err(bad().into());
-    }
-    let used = StoredToken { used_by: Some(identity_key), ..stored };
-    Ok(Batch::new().expect(key.clone(), bytes).put(key, durable::encode(&used)?))
+    let key = durable::token(token_id);
+    let stored: Option<OutstandingToken> = durable::read(store, &key)?;
+    let good = stored.is_some_and(|stored| stored.participant_id == *participant_id && now < stored.expires_at);
+    if good { Ok(Batch::new().delete(key)) } else { Err(EnrolError::BadToken(participant_id.clone()).into()) }
 }
 
-/// The deletion of every token of a participant: who is shut out does not come back with an old one.
-pub(super) fn forget(store: &dyn Store, participant_id: &ParticipantId) -> Result<Batch, Error> {
-    let mut batch = Batch::new();
-    for (key, value) in store.scan(durable::TOKENS, b"", usize::MAX)? {
-        let stored: StoredToken = durable::decode(durable::TOKENS, &value)?;
-        if stored.participant_id == *participant_id {
-            batch = batch.delete(Key::new(durable::TOKENS, key));
-        }
-    }
-    Ok(batch)
+/// The deletion of these tokens.
+pub(super) fn forget<'a>(tokens: impl Iterator<Item = &'a OutstandingToken>) -> Batch {
+    let keys = tokens.map(|token| durable::token(token.token_id));
+    keys.fold(Batch::new(), |batch, key: Key| batch.delete(key))
 }

@@ -1,16 +1,24 @@
-//! Participants: list, issue a one-time token, revoke.
+//! Participants: list, show, and the changes an operator makes to them.
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json as Answer};
 use serde::{Deserialize, Serialize};
 use shared::{ParticipantId, Timestamp};
 use shared_ops::problem::Json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::access::Actor;
+use super::page::{Page, PageQuery};
 use super::{Refusal, Shared};
-use crate::enrol::Participant;
+use crate::enrol::{Change, Participant, State as Standing};
+use crate::{Coordinator, Error};
 
-/// An enrolled participant.
+/// The longest reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// A participant.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ParticipantView {
     /// Its id.
@@ -18,91 +26,178 @@ pub(crate) struct ParticipantView {
     pub(crate) participant_id: ParticipantId,
     /// Checks its signatures: 64 hexadecimal digits.
     pub(crate) identity_key: String,
+    /// What it may do.
+    pub(crate) state: Standing,
+    /// Since when it is in this state.
+    #[schema(value_type = String)]
+    pub(crate) since: Timestamp,
+    /// Why it is in this state.
+    pub(crate) reason: String,
     /// When it enrolled last.
     #[schema(value_type = String)]
     pub(crate) enrolled_at: Timestamp,
-    /// When its certificate ends.
-    #[schema(value_type = String)]
-    pub(crate) not_after: Timestamp,
-    /// When it was shut out; null while it may take part.
+    /// When its newest certificate ends; null before the first.
     #[schema(value_type = Option<String>)]
-    pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) certificate_expires_at: Option<Timestamp>,
+    /// When it was heard of last; null when it was not since the coordinator started.
+    #[schema(value_type = Option<String>)]
+    pub(crate) last_seen: Option<Timestamp>,
+    /// How far its clock was ahead of the coordinator's then, in milliseconds.
+    pub(crate) clock_skew_ms: Option<i64>,
 }
 
-/// Whom a token is for.
-#[derive(Debug, Deserialize, ToSchema)]
+/// Which participants are asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Only those in this state.
+    state: Option<Standing>,
+}
+
+/// Why an operator changes something.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewToken {
-    /// The only id that may enrol with it.
-    #[schema(value_type = String)]
-    participant_id: ParticipantId,
+pub(crate) struct NewReason {
+    /// One line, 1 to 500 characters, for the audit log and whoever asks later.
+    reason: String,
 }
 
-/// What a site needs to enrol. The token is shown once.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct TokenView {
-    /// The only id that may enrol with it.
-    #[schema(value_type = String)]
-    pub(crate) participant_id: ParticipantId,
-    /// The token.
-    pub(crate) token: String,
-    /// When it ends.
-    #[schema(value_type = String)]
-    pub(crate) expires_at: Timestamp,
-    /// The certificate authority of the federation, PEM: what the site must trust.
-    pub(crate) ca_certificate_pem: String,
-}
-
-fn view(participant: Participant) -> ParticipantView {
-    ParticipantView {
-        participant_id: participant.participant_id,
-        identity_key: participant.identity_key.to_string(),
-        enrolled_at: participant.enrolled_at,
-        not_after: participant.not_after,
-        revoked_at: participant.revoked_at,
+impl NewReason {
+    fn read(self) -> Result<String, Error> {
+        let reason = self.reason.trim();
+        let fits = (1..=MAX_REASON).contains(&reason.chars().count()) && !reason.chars().any(char::is_control);
+        if fits { Ok(reason.to_owned()) } else { Err(Error::Reason { limit: MAX_REASON }) }
     }
 }
 
-/// All participants, by id
-#[utoipa::path(get, path = "/api/v1/participants", tag = "participants",
-    responses((status = 200, body = [ParticipantView])))]
-pub(crate) async fn list(State(coordinator): Shared) -> axum::Json<Vec<ParticipantView>> {
-    axum::Json(coordinator.registry.list().into_iter().map(view).collect())
+fn view(coordinator: &Coordinator, participant: &Participant) -> ParticipantView {
+    let seen = coordinator.presence.seen(&participant.participant_id);
+    ParticipantView {
+        participant_id: participant.participant_id.clone(),
+        identity_key: participant.identity_key.to_string(),
+        state: participant.standing.state,
+        since: participant.standing.since,
+        reason: participant.standing.reason.clone(),
+        enrolled_at: participant.enrolled_at,
+        certificate_expires_at: participant.certificate_expires_at(),
+        last_seen: seen.map(|seen| seen.at),
+        clock_skew_ms: seen.and_then(|seen| seen.clock_skew_ms),
+    }
 }
 
-/// Make a one-time token with which a site enrols
-#[utoipa::path(post, path = "/api/v1/participants/tokens", tag = "participants", request_body = NewToken, responses(
-    (status = 201, body = TokenView),
-    (status = 429, description = "too many tokens are outstanding", content_type = "application/problem+json")
-))]
-pub(crate) async fn issue_token(
+/// Participants by id
+#[utoipa::path(get, path = "/api/v1/participants", tag = "participants", params(PageQuery, Filter),
+    responses((status = 200, body = Page<ParticipantView>)))]
+pub(crate) async fn list(
     State(coordinator): Shared,
-    Json(new): Json<NewToken>,
-) -> Result<(StatusCode, axum::Json<TokenView>), Refusal> {
-    let issued = coordinator.blocking(move |coordinator| coordinator.issue_token(&new.participant_id)).await?;
-    let view = TokenView {
-        participant_id: issued.participant_id,
-        token: issued.token.expose().to_owned(),
-        expires_at: issued.expires_at,
-        ca_certificate_pem: coordinator.ca_certificate_pem().to_owned(),
-    };
-    Ok((StatusCode::CREATED, axum::Json(view)))
+    Query(page): Query<PageQuery>,
+    Query(filter): Query<Filter>,
+) -> Result<Answer<Page<ParticipantView>>, Refusal> {
+    let known = coordinator.registry.list().into_iter();
+    let wanted = known.filter(|known| filter.state.is_none_or(|state| known.standing.state == state));
+    let page = page.cut(wanted, |known| known.participant_id.clone())?;
+    let views = page.items.iter().map(|known| view(&coordinator, known));
+    Ok(Answer(Page { items: views.collect(), next: page.next }))
 }
 
-/// Shut a participant out, from now on and for streams that are open
-#[utoipa::path(post, path = "/api/v1/participants/{participant_id}/revoke", tag = "participants",
+/// One participant
+#[utoipa::path(get, path = "/api/v1/participants/{participant_id}", tag = "participants",
     params(("participant_id" = String, Path)),
     responses(
         (status = 200, body = ParticipantView),
-        (status = 403, description = "no such participant", content_type = "application/problem+json")
+        (status = 404, description = "no such participant", content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn show(
+    State(coordinator): Shared,
+    Path(participant_id): Path<String>,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    let found = coordinator.registry.find(&ParticipantId::new(participant_id)?)?;
+    Ok(Answer(view(&coordinator, &found)))
+}
+
+async fn change(
+    coordinator: &Arc<Coordinator>,
+    actor: Actor,
+    participant_id: String,
+    change: Change,
+    reason: NewReason,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    let (participant_id, reason) = (ParticipantId::new(participant_id)?, reason.read()?);
+    let work = move |coordinator: &Coordinator| {
+        coordinator.registry.change(&participant_id, change, &reason, &actor.name, coordinator.now())
+    };
+    let changed = coordinator.blocking(work).await?;
+    Ok(Answer(view(coordinator, &changed)))
+}
+
+/// Let a participant in that waits for approval
+#[utoipa::path(post, path = "/api/v1/participants/{participant_id}/approve", tag = "participants",
+    params(("participant_id" = String, Path)), request_body = NewReason,
+    responses(
+        (status = 200, body = ParticipantView),
+        (status = 404, description = "no such participant", content_type = "application/problem+json"),
+        (status = 409, description = "it is quarantined or revoked", content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn approve(
+    State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(participant_id): Path<String>,
+    Json(reason): Json<NewReason>,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    change(&coordinator, actor, participant_id, Change::Approve, reason).await
+}
+
+/// Let a participant watch, and nothing else
+#[utoipa::path(post, path = "/api/v1/participants/{participant_id}/quarantine", tag = "participants",
+    params(("participant_id" = String, Path)), request_body = NewReason,
+    responses(
+        (status = 200, body = ParticipantView),
+        (status = 404, description = "no such participant", content_type = "application/problem+json"),
+        (status = 409, description = "it is pending or revoked", content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn quarantine(
+    State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(participant_id): Path<String>,
+    Json(reason): Json<NewReason>,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    change(&coordinator, actor, participant_id, Change::Quarantine, reason).await
+}
+
+/// End a participant's quarantine
+#[utoipa::path(post, path = "/api/v1/participants/{participant_id}/reinstate", tag = "participants",
+    params(("participant_id" = String, Path)), request_body = NewReason,
+    responses(
+        (status = 200, body = ParticipantView),
+        (status = 404, description = "no such participant", content_type = "application/problem+json"),
+        (status = 409, description = "it is pending or revoked", content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn reinstate(
+    State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
+    Path(participant_id): Path<String>,
+    Json(reason): Json<NewReason>,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    change(&coordinator, actor, participant_id, Change::Reinstate, reason).await
+}
+
+/// Shut a participant out for ever, and cut its connections
+#[utoipa::path(post, path = "/api/v1/participants/{participant_id}/revoke", tag = "participants",
+    params(("participant_id" = String, Path)), request_body = NewReason,
+    responses(
+        (status = 200, body = ParticipantView),
+        (status = 404, description = "no such participant", content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn revoke(
     State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
     Path(participant_id): Path<String>,
-) -> Result<axum::Json<ParticipantView>, Refusal> {
-    let participant_id = ParticipantId::new(participant_id)?;
-    let revoke =
-        move |coordinator: &crate::Coordinator| coordinator.registry.revoke(&participant_id, coordinator.now());
-    Ok(axum::Json(view(coordinator.blocking(revoke).await?)))
+    Json(reason): Json<NewReason>,
+) -> Result<Answer<ParticipantView>, Refusal> {
+    change(&coordinator, actor, participant_id, Change::Revoke, reason).await
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use shared::TaskId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Context, Driver, Proposal};
+use super::driver::{Driver, Proposal};
 use super::snapshot::Snapshot;
 use crate::Error;
+use crate::context::Context;
 
 /// How many commands may wait.
-pub(crate) const QUEUE: usize = 64;
+pub(crate) const QUEUE: usize = 1024;
 /// How long the actor sleeps at most: the clock that it is given need not be the machine's.
 const TICK: Duration = Duration::from_millis(100);
 /// How long it waits before it tries a failed store again.
@@ -22,14 +24,35 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What an actor is asked to do, and where the answer goes.
 pub(crate) enum Command {
     /// Offers an event to the round.
-    Offer(Proposal, oneshot::Sender<Result<(), Error>>),
+    Offer(Box<Proposal>, oneshot::Sender<Result<(), Error>>),
+    /// Does what the operator says.
+    Order(Order, oneshot::Sender<Result<(), Error>>),
+}
+
+/// What the operator may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
     /// Ends the task.
-    Cancel(oneshot::Sender<Result<(), Error>>),
+    Cancel,
+    /// Lets no round begin after the present one.
+    Pause,
+    /// Lets rounds begin again.
+    Resume,
+}
+
+impl Order {
+    pub(crate) fn carry_out(self, driver: &mut Driver) -> Result<(), Error> {
+        match self {
+            Self::Cancel => driver.cancel(),
+            Self::Pause => driver.set_paused(true),
+            Self::Resume => driver.set_paused(false),
+        }
+    }
 }
 
 impl Command {
     fn refuse(self, error: Error) {
-        let (Self::Offer(_, answer) | Self::Cancel(answer)) = self;
+        let (Self::Offer(_, answer) | Self::Order(_, answer)) = self;
         // Whoever asked may be gone; then nobody needs the answer.
         let _ = answer.send(Err(error));
     }
@@ -40,6 +63,7 @@ impl Command {
 pub(crate) struct Handle {
     task_id: TaskId,
     commands: mpsc::Sender<Command>,
+    /// Always the newest; a change is announced only where a phase, a round or the task ends, or it is paused.
     pub(crate) snapshots: watch::Receiver<Snapshot>,
 }
 
@@ -51,12 +75,27 @@ impl Handle {
 
     /// Offers an event; `Ok` means durable.
     pub(crate) async fn offer(&self, proposal: Proposal) -> Result<(), Error> {
-        self.ask(|answer| Command::Offer(proposal, answer)).await
+        self.ask(|answer| Command::Offer(Box::new(proposal), answer)).await
     }
 
-    /// Ends the task; `Ok` means durable.
+    /// Carries out an order; `Ok` means durable.
+    pub(crate) async fn order(&self, order: Order) -> Result<(), Error> {
+        self.ask(|answer| Command::Order(order, answer)).await
+    }
+
+    /// Ends the task.
     pub(crate) async fn cancel(&self) -> Result<(), Error> {
-        self.ask(Command::Cancel).await
+        self.order(Order::Cancel).await
+    }
+
+    /// Lets no round begin after the present one.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
+        self.order(Order::Pause).await
+    }
+
+    /// Lets rounds begin again.
+    pub(crate) async fn resume(&self) -> Result<(), Error> {
+        self.order(Order::Resume).await
     }
 
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command) -> Result<(), Error> {
@@ -94,6 +133,7 @@ struct Actor {
 impl Actor {
     async fn run(mut self, mut driver: Driver) {
         let mut commands = Vec::with_capacity(QUEUE);
+        let mut folding: Option<JoinHandle<()>> = None;
         loop {
             let (returned, result) = work(driver, std::mem::take(&mut commands), self.views.clone()).await;
             driver = match (returned, result) {
@@ -105,6 +145,9 @@ impl Actor {
             };
             if driver.has_ended() {
                 return;
+            }
+            if folding.as_ref().is_none_or(JoinHandle::is_finished) {
+                folding = driver.folding().map(fold);
             }
             let sleep = driver
                 .snapshot()
@@ -160,17 +203,26 @@ async fn work(
     worked.await.unwrap_or((None, Err(Error::Unavailable)))
 }
 
+/// Folds what was accepted while the driver goes on.
+fn fold(folding: impl FnOnce() -> Result<(), Error> + Send + 'static) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(|| {
+        if let Err(error) = folding() {
+            tracing::warn!(%error, "updates are folded when the round has collected them");
+        }
+    })
+}
+
 /// Carries out commands, and whatever is due after them.
 fn obey(driver: &mut Driver, commands: Vec<Command>, views: &watch::Sender<Snapshot>) -> Result<(), Error> {
     let (mut proposals, mut answers) = (Vec::new(), Vec::new());
     for command in commands {
         match command {
             Command::Offer(proposal, answer) => {
-                proposals.push(proposal);
+                proposals.push(*proposal);
                 answers.push(answer);
             }
-            Command::Cancel(answer) => {
-                let result = driver.cancel();
+            Command::Order(order, answer) => {
+                let result = order.carry_out(driver);
                 publish(driver, views);
                 let _ = answer.send(result);
             }
@@ -197,21 +249,20 @@ fn settle(
             }
             Ok(())
         }
-        Err(Error::Store(error)) => {
+        Err(error) => {
             for answer in answers {
-                let _ = answer.send(Err(Error::Store(Arc::clone(&error))));
+                let _ = answer.send(Err(error.shared()));
             }
-            Err(Error::Store(error))
+            Err(error)
         }
-        Err(error) => Err(error),
     }
 }
 
 fn publish(driver: &Driver, views: &watch::Sender<Snapshot>) {
     let snapshot = driver.snapshot();
     views.send_if_modified(|published| {
-        let changed = !Arc::ptr_eq(&published.state, &snapshot.state) || published.outcome != snapshot.outcome;
+        let news = snapshot.is_news_after(published);
         *published = snapshot;
-        changed
+        news
     });
 }

@@ -1,43 +1,58 @@
 //! Drives a task's rounds: every event is in the store, with its data, before anybody acts on it or hears of it.
 //!
-//! It never waits: time comes from the clock it is given, and who calls it decides when.
+//! It never waits: time comes from the clock it is given, and who calls it decides when. It is the only writer of its
+//! task's rounds.
 
+mod announce;
+mod attend;
+mod finish;
+mod retire;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shared::audit::AuditKind;
-use shared::document::SignedDocument;
-use shared::release::RoundRecord;
-use shared::round::{AbortReason, Aborted, Collected, Committed, Evaluated, RoundEvent, RoundState};
-use shared::store::{Batch, Key, Store};
-use shared::{Clock, Digest, Explain, RoundId, TaskId, Timestamp};
-use shared_crypto::{SigningKey, digest, document_digest};
+use shared::round::{AbortReason, RoundEvent, RoundState};
+use shared::store::{Batch, Key};
+use shared::{Digest, ParticipantId, RoundId, TaskId, Timestamp};
 
 use super::log::{Round, replay};
 use super::snapshot::Snapshot;
-use crate::audit::Journal;
-use crate::release::{SignedRelease, release, unmet};
-use crate::task::{self, Outcome, RoundEntry, SignedTask, TaskEntry};
-use crate::{Error, aggregate, durable};
-
-/// What every driver works with.
-pub(crate) struct Context {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) journal: Arc<Journal>,
-    /// Checks tasks.
-    pub(crate) operator: SigningKey,
-    /// Signs round records and releases.
-    pub(crate) signer: SigningKey,
-    /// Rounds in a row that may end without a result.
-    pub(crate) aborted_rounds: u32,
-}
+use crate::Error;
+use crate::aggregate::{self, RunningSum};
+use crate::context::Context;
+use crate::durable::{self, Evidence, ParamsRole};
+use crate::intake::{Place, same};
+use crate::task::{self, Outcome, SignedTask, TaskEntry};
 
 /// An event that a participant calls for, with what must become durable together with it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) round_id: RoundId,
-    pub(crate) event: RoundEvent,
-    pub(crate) writes: Vec<(Key, Vec<u8>)>,
+    event: RoundEvent,
+    writes: Vec<(Key, Vec<u8>)>,
+    file: Option<SyncedFile>,
+}
+
+/// That an update's bytes are on disk, though perhaps not yet the name of their file.
+#[derive(Debug)]
+pub(crate) struct SyncedFile {
+    pub(crate) trained_in: RoundId,
+    pub(crate) participant_id: ParticipantId,
+    pub(crate) payload: Digest,
+    /// Keeps the sender from beginning another upload until this one is decided on.
+    pub(crate) _place: Place,
+}
+
+impl Proposal {
+    pub(crate) fn new(round_id: RoundId, event: RoundEvent, writes: Vec<(Key, Vec<u8>)>) -> Self {
+        Self { round_id, event, writes, file: None }
+    }
+
+    /// The event is about an update whose file is synced.
+    pub(crate) fn with_file(self, file: SyncedFile) -> Self {
+        Self { file: Some(file), ..self }
+    }
 }
 
 /// A task's rounds and the means to move them.
@@ -46,6 +61,9 @@ pub(crate) struct Driver {
     task: SignedTask,
     entry: TaskEntry,
     round: Round,
+    sum: Arc<RunningSum>,
+    /// When presence was looked at last.
+    attended: Timestamp,
 }
 
 impl Driver {
@@ -55,7 +73,10 @@ impl Driver {
         let task = SignedTask::stored(entry.document.clone(), &context.operator)?;
         let round_id = RoundId { task_id: task_id.clone(), number: entry.round };
         let round = replay(&*context.store, &round_id)?;
-        Ok(Self { context, task, entry, round })
+        let driver = Self { context, task, entry, round, sum: Arc::default(), attended: Timestamp::EPOCH };
+        driver.context.budget.allow(aggregate::memory(&driver.task.task));
+        driver.sweep();
+        Ok(driver)
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -74,8 +95,24 @@ impl Driver {
         Snapshot {
             state: Arc::clone(&self.round.state),
             rounds_done: self.round.committed(),
+            paused: self.entry.paused,
+            shares_state: self.task.state_role() == ParamsRole::Shared,
             outcome: self.entry.outcome.clone(),
         }
+    }
+
+    /// Folds what was accepted into the sum, where there is one; to be called on another thread than the driver's.
+    /// Changes nothing that counts.
+    pub(crate) fn folding(&self) -> Option<impl FnOnce() -> Result<(), Error> + Send + use<>> {
+        let streams = self.task.task.aggregation.rule == shared::aggregate::Rule::Mean;
+        let (context, sum) = (Arc::clone(&self.context), Arc::clone(&self.sum));
+        let (task, state) = (self.task.clone(), Arc::clone(&self.round.state));
+        let fold = move || match &*state {
+            RoundState::Collecting(state) => sum.catch_up(&context, &task.task, &state.plan, &state.accepted),
+            _ => Ok(()),
+        };
+        (streams && matches!(&*self.round.state, RoundState::Collecting(state) if !state.accepted.is_empty()))
+            .then_some(fold)
     }
 
     /// Offers events to the round, all that fit in one batch. When this returns `Ok`, each `Ok` in it is durable.
@@ -83,30 +120,66 @@ impl Driver {
         let mut round = self.round.clone();
         let mut batch = Batch::new();
         let mut answers = Vec::with_capacity(proposals.len());
-        for proposal in proposals {
-            answers.push(self.consider(&mut round, &mut batch, proposal));
+        let mut accepted = Vec::new();
+        for mut proposal in proposals {
+            let writes = std::mem::take(&mut proposal.writes);
+            let considered = self.consider(&mut round, &mut batch, &proposal, writes);
+            if matches!(considered, Ok(true)) && proposal.file.is_some() {
+                accepted.push(proposal);
+            }
+            answers.push(considered.map(|_| ()));
         }
+        self.sync_names(&accepted)?;
         if !batch.writes.is_empty() {
             self.context.store.apply(batch)?;
         }
         self.round = round;
+        accepted
+            .into_iter()
+            .filter_map(|proposal| proposal.file)
+            .for_each(|file| self.sum.note_fresh(file.participant_id));
         Ok(answers)
     }
 
-    /// Adds one event to `round` and `batch`, or leaves both as they are.
-    fn consider(&self, round: &mut Round, batch: &mut Batch, proposal: Proposal) -> Result<(), Error> {
-        if proposal.round_id != self.round.entry.plan.round_id {
-            return Err(Error::UnknownRound(proposal.round_id));
+    /// Adds one event to `round` and `batch`, or leaves both as they are; whether it was new.
+    fn consider(
+        &self,
+        round: &mut Round,
+        batch: &mut Batch,
+        proposal: &Proposal,
+        writes: Vec<(Key, Vec<u8>)>,
+    ) -> Result<bool, Error> {
+        same("round", &self.round.entry.plan.round_id, &proposal.round_id)?;
+        if self.counts_already(proposal)? {
+            return Ok(false);
         }
-        let (next, addition) = round.after(&proposal.event, Batch::new())?;
         // What changes nothing was heard before: it is durable already.
-        if next.state != round.state {
-            batch.expectations.extend(addition.expectations);
-            batch.writes.extend(addition.writes);
-            batch.writes.extend(proposal.writes.into_iter().map(|(key, value)| (key, Some(value))));
-            *round = next;
+        let new = round.add(&proposal.event, batch)?;
+        if new {
+            batch.writes.extend(writes.into_iter().map(|(key, value)| (key, Some(value))));
         }
-        Ok(())
+        Ok(new)
+    }
+
+    /// Whether a late update was accepted in another round meanwhile. In this one the state itself knows.
+    fn counts_already(&self, proposal: &Proposal) -> Result<bool, Error> {
+        let Some(file) = &proposal.file else { return Ok(false) };
+        let receipt = durable::evidence(&file.trained_in, Evidence::Receipt, &file.participant_id);
+        Ok(file.trained_in != proposal.round_id && self.context.store.get(&receipt)?.is_some())
+    }
+
+    /// Makes the names of the accepted updates' files durable: one sync of a folder for all of them.
+    fn sync_names(&self, accepted: &[Proposal]) -> Result<(), Error> {
+        let files = || accepted.iter().filter_map(|proposal| proposal.file.as_ref());
+        let folders: BTreeSet<&RoundId> = files().map(|file| &file.trained_in).collect();
+        let synced = folders.into_iter().try_for_each(|round_id| self.context.blobs.sync_round(round_id));
+        if synced.is_err() {
+            // Nobody knows which names are on disk, and a second sync may claim success: begin anew.
+            for file in files() {
+                let _ = self.context.blobs.remove_update(&file.trained_in, &file.participant_id, file.payload);
+            }
+        }
+        synced
     }
 
     /// Does whatever is due now, until nothing is.
@@ -121,13 +194,14 @@ impl Driver {
             return Ok(false);
         }
         let now = self.context.clock.now();
+        self.attend(now)?;
         let state = Arc::clone(&self.round.state);
         match &*state {
             RoundState::Collected(collected) => self.aggregate(collected, now)?,
             RoundState::Evaluated(evaluated) => self.sign_record(evaluated, now)?,
-            RoundState::Committed(committed) => self.after_commit(committed, now)?,
-            RoundState::Aborted(aborted) => self.after_abort(aborted, now)?,
-            _ => match self.round.state.due(now) {
+            RoundState::Committed(committed) => return self.after_commit(committed, now),
+            RoundState::Aborted(aborted) => return self.after_abort(aborted, now),
+            state => match state.due(now) {
                 Some(event) => self.record(&event, Batch::new())?,
                 None => return Ok(false),
             },
@@ -137,25 +211,41 @@ impl Driver {
 
     /// Ends the task at the operator's word.
     pub(crate) fn cancel(&mut self) -> Result<(), Error> {
-        if self.has_ended() {
-            return Err(Error::TaskEnded(self.task.task.task_id.clone()));
-        }
+        self.check_running()?;
         let now = self.context.clock.now();
-        let (round, batch) = match self.round.state.is_closed() {
-            true => (self.round.clone(), Batch::new()),
-            false => {
-                let event = RoundEvent::Aborted { reason: AbortReason::Operator, at: now };
-                self.round.after(&event, Batch::new())?
-            }
-        };
+        let (mut round, mut batch) = (self.round.clone(), Batch::new());
+        if !round.state.is_closed() {
+            round.add(&RoundEvent::Aborted { reason: AbortReason::Operator, at: now }, &mut batch)?;
+        }
         self.end(Outcome::Cancelled { at: now }, AuditKind::Task, batch, now)?;
         self.round = round;
         Ok(())
     }
 
+    /// Lets no round begin after the present one, or lets rounds begin again.
+    pub(crate) fn set_paused(&mut self, paused: bool) -> Result<(), Error> {
+        self.check_running()?;
+        if self.entry.paused == paused {
+            return Ok(());
+        }
+        let (now, task_id) = (self.context.clock.now(), &self.task.task.task_id);
+        let content = serde_json::json!({"event": if paused { "paused" } else { "resumed" }, "task_id": task_id});
+        let entry = TaskEntry { paused, ..self.entry.clone() };
+        let batch = Batch::new().put(durable::task(task_id), durable::encode(&entry)?);
+        self.context.store.apply(self.journaled(batch, AuditKind::Task, now, &content)?)?;
+        self.context.journal.drain_or_defer();
+        self.entry = entry;
+        Ok(())
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        if self.has_ended() { Err(Error::TaskEnded(self.task.task.task_id.clone())) } else { Ok(()) }
+    }
+
     /// Makes an event durable together with `batch`, then moves on to its state.
-    fn record(&mut self, event: &RoundEvent, batch: Batch) -> Result<(), Error> {
-        let (round, batch) = self.round.after(event, batch)?;
+    fn record(&mut self, event: &RoundEvent, mut batch: Batch) -> Result<(), Error> {
+        let mut round = self.round.clone();
+        round.add(event, &mut batch)?;
         self.context.store.apply(batch)?;
         tracing::info!(
             round_id = %round.entry.plan.round_id,
@@ -164,115 +254,6 @@ impl Driver {
             "round moved on"
         );
         self.round = round;
-        Ok(())
-    }
-
-    fn aggregate(&mut self, round: &Collected, now: Timestamp) -> Result<(), Error> {
-        let store = &*self.context.store;
-        let candidate = match aggregate::candidate(store, &self.task.task, round) {
-            Ok(candidate) => candidate.to_le_bytes(),
-            Err(Error::Store(error)) => return Err(Error::Store(error)),
-            Err(error) => {
-                let reason = AbortReason::AggregateFailed { reason: format!("{} [{}]", error, error.code()) };
-                return self.record(&RoundEvent::Aborted { reason, at: now }, Batch::new());
-            }
-        };
-        let name = digest(&candidate);
-        let batch = Batch::new().put(durable::params(name), candidate);
-        self.record(&RoundEvent::Aggregated { candidate: name, at: now }, batch)
-    }
-
-    fn sign_record(&mut self, round: &Evaluated, now: Timestamp) -> Result<(), Error> {
-        let record = self.context.signer.sign(&RoundRecord {
-            round_id: round.plan.round_id.clone(),
-            task_digest: round.plan.task_digest,
-            checkpoint: round.plan.checkpoint,
-            aggregation: self.task.task.aggregation,
-            accepted: round.accepted.clone(),
-            candidate: round.candidate,
-            tally: round.tally,
-            committed_at: now,
-        })?;
-        let name = document_digest(&record);
-        let (round_id, candidate) = (&round.plan.round_id, round.candidate);
-        let content = serde_json::json!({
-            "event": "committed", "round_id": round_id, "record": name, "candidate": candidate,
-            "accepted": round.accepted.len(),
-        });
-        let batch = Batch::new().put(durable::record(round_id), durable::encode(&record)?);
-        let batch = self.journaled(batch, AuditKind::Round, now, &content)?;
-        self.record(&RoundEvent::Committed { record: name, at: now }, batch)?;
-        self.context.journal.drain_or_defer();
-        metrics::counter!("ringfence_rounds_total", "result" => "committed").increment(1);
-        Ok(())
-    }
-
-    fn after_commit(&mut self, round: &Committed, now: Timestamp) -> Result<(), Error> {
-        if self.round.committed() < self.task.task.rounds {
-            return self.announce(round.candidate, 0, Batch::new(), now);
-        }
-        let document: SignedDocument = durable::read(&*self.context.store, &durable::record(&round.plan.round_id))?
-            .ok_or_else(|| Error::UnknownRound(round.plan.round_id.clone()))?;
-        let record: RoundRecord = self.context.signer.public().open(&document)?;
-        let reasons = unmet(&self.task.task.gates, &record.tally);
-        if !reasons.is_empty() {
-            return self.end(Outcome::Refused { reasons, at: now }, AuditKind::Release, Batch::new(), now);
-        }
-        let release = release(&self.task.task, &record, round.record, now);
-        let signed = SignedRelease { release: self.context.signer.sign(&release)?, round_record: document };
-        let batch = Batch::new()
-            .put(durable::release(&release.release_id), durable::encode(&signed)?)
-            .put(durable::latest_release(), durable::encode(&release.release_id)?);
-        let content = serde_json::json!({
-            "event": "released", "release_id": release.release_id, "release": document_digest(&signed.release),
-            "params": release.params,
-        });
-        let batch = self.journaled(batch, AuditKind::Release, now, &content)?;
-        let outcome = Outcome::Released { release_id: release.release_id, at: now };
-        self.end(outcome, AuditKind::Task, batch, now)
-    }
-
-    fn after_abort(&mut self, round: &Aborted, now: Timestamp) -> Result<(), Error> {
-        metrics::counter!("ringfence_rounds_total", "result" => "aborted").increment(1);
-        let aborted = self.round.entry.aborted_before.saturating_add(1);
-        let content = serde_json::json!({"event": "aborted", "round_id": round.plan.round_id, "reason": round.reason});
-        let batch = self.journaled(Batch::new(), AuditKind::Round, now, &content)?;
-        if aborted < self.context.aborted_rounds {
-            return self.announce(round.plan.checkpoint, aborted, batch, now);
-        }
-        let reason = format!("{aborted} rounds in a row without a result; the last: {}", in_words(&round.reason));
-        self.end(Outcome::Failed { reason, at: now }, AuditKind::Task, batch, now)
-    }
-
-    /// Announces the next round.
-    fn announce(&mut self, checkpoint: Digest, aborted: u32, batch: Batch, now: Timestamp) -> Result<(), Error> {
-        let number = self.entry.round.next();
-        let plan = self.task.plan(number, checkpoint, now);
-        let round_id = plan.round_id.clone();
-        let round = RoundEntry { plan, committed_before: self.round.committed(), aborted_before: aborted };
-        let entry = TaskEntry { round: number, ..self.entry.clone() };
-        let batch = batch
-            .expect_absent(durable::round(&round_id))
-            .put(durable::round(&round_id), durable::encode(&round)?)
-            .put(durable::task(&round_id.task_id), durable::encode(&entry)?);
-        self.context.store.apply(batch)?;
-        self.context.journal.drain_or_defer();
-        tracing::info!(%round_id, aborted_before = aborted, "round announced");
-        self.round = Round::announced(round);
-        self.entry = entry;
-        Ok(())
-    }
-
-    /// Ends the task.
-    fn end(&mut self, outcome: Outcome, kind: AuditKind, batch: Batch, now: Timestamp) -> Result<(), Error> {
-        let task_id = self.task.task.task_id.clone();
-        let content = serde_json::json!({"event": "ended", "task_id": task_id, "outcome": outcome});
-        let entry = TaskEntry { outcome: Some(outcome), ..self.entry.clone() };
-        let batch = self.journaled(batch, kind, now, &content)?;
-        self.context.store.apply(batch.put(durable::task(&task_id), durable::encode(&entry)?))?;
-        self.context.journal.drain_or_defer();
-        tracing::info!(%task_id, outcome = ?entry.outcome, "task ended");
-        self.entry = entry;
         Ok(())
     }
 
@@ -288,10 +269,8 @@ impl Driver {
     }
 }
 
-fn in_words(reason: &AbortReason) -> String {
-    match reason {
-        AbortReason::NoQuorum { present, needed } => format!("{present} came where {needed} were needed"),
-        AbortReason::AggregateFailed { reason } => reason.clone(),
-        AbortReason::Operator => "the operator ended it".to_owned(),
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.context.budget.disallow(aggregate::memory(&self.task.task));
     }
 }

@@ -5,13 +5,9 @@ use std::sync::Arc;
 use shared::RoundId;
 use shared::round::{RoundEvent, RoundState};
 use shared::store::{Batch, Store};
-use shared::task::MAX_COHORT;
 
 use crate::task::RoundEntry;
 use crate::{Error, durable};
-
-/// More events than a round can have: a join, an update and an evaluation each, and the phases.
-const MAX_EVENTS: usize = 3 * MAX_COHORT + 16;
 
 /// A round with its state and how many events led to it.
 #[derive(Debug, Clone)]
@@ -25,14 +21,16 @@ pub(crate) struct Round {
 pub(crate) fn replay(store: &dyn Store, round_id: &RoundId) -> Result<Round, Error> {
     let key = durable::round(round_id);
     let entry: RoundEntry = durable::read(store, &key)?.ok_or_else(|| Error::UnknownRound(round_id.clone()))?;
-    let mut round = Round::announced(entry);
-    for bytes in durable::events(store, round_id, MAX_EVENTS)? {
+    let mut state = RoundState::announce(entry.plan.clone());
+    let mut events: u32 = 0;
+    // How often somebody may be lost and return is not bounded, so that the number of events is not either.
+    for bytes in durable::events(store, round_id, usize::MAX)? {
         let event: RoundEvent = durable::decode(key.tree, &bytes)?;
-        let state = round.state.apply(&event);
-        round.state = Arc::new(state.map_err(|error| Error::Damaged { tree: key.tree, reason: error.to_string() })?);
-        round.events = round.events.saturating_add(1);
+        let advanced = state.advance(&event);
+        advanced.map_err(|error| Error::Damaged { tree: key.tree, reason: error.to_string() })?;
+        events = events.saturating_add(1);
     }
-    Ok(round)
+    Ok(Round { entry, state: Arc::new(state), events })
 }
 
 impl Round {
@@ -42,12 +40,18 @@ impl Round {
         Self { entry, state, events: 0 }
     }
 
-    /// The round after `event`, and `batch` with that event as the next one. Nothing is stored yet.
-    pub(crate) fn after(&self, event: &RoundEvent, batch: Batch) -> Result<(Self, Batch), Error> {
-        let state = Arc::new(self.state.apply(event)?);
+    /// Lets `event` happen and adds it to `batch`; whether it changed anything. What changes nothing is not added, and
+    /// after a refusal both are as they were.
+    pub(crate) fn add(&mut self, event: &RoundEvent, batch: &mut Batch) -> Result<bool, Error> {
         let key = durable::event(&self.entry.plan.round_id, self.events);
-        let batch = batch.expect_absent(key.clone()).put(key, durable::encode(event)?);
-        Ok((Self { entry: self.entry.clone(), state, events: self.events.saturating_add(1) }, batch))
+        let encoded = durable::encode(event)?;
+        if !Arc::make_mut(&mut self.state).advance(event)? {
+            return Ok(false);
+        }
+        batch.expectations.push((key.clone(), None));
+        batch.writes.push((key, Some(encoded)));
+        self.events = self.events.saturating_add(1);
+        Ok(true)
     }
 
     /// How many of the task's rounds are committed, this one included.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::round::RoundState;
+use shared::round::{AcceptedUpdate, RoundState};
 use shared::{Digest, ParticipantId, Timestamp};
 use shared_wire::{Phase, RoundView};
 
@@ -14,6 +14,9 @@ use crate::task::Outcome;
 pub(crate) struct Snapshot {
     pub(crate) state: Arc<RoundState>,
     pub(crate) rounds_done: u32,
+    pub(crate) paused: bool,
+    /// Whether what the server keeps is a control variate, which participants need too.
+    pub(crate) shares_state: bool,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -22,17 +25,21 @@ impl Snapshot {
     pub(crate) fn view(&self, caller: &ParticipantId, now: Timestamp) -> RoundView {
         let plan = self.state.plan();
         let (joined, accepted) = (joined(&self.state), accepted(&self.state));
+        let is_invited = plan.cohort.contains(caller);
         RoundView {
             round_id: plan.round_id.clone(),
             phase: phase(&self.state),
             checkpoint: plan.checkpoint,
+            control: plan.server_state.filter(|_| self.shares_state),
             candidate: candidate(&self.state),
             deadline: self.state.deadline(),
+            quorum: plan.quorum,
+            invited: is_invited,
             joined: joined.map_or(0, |joined| count(joined.len())),
             accepted: accepted.map_or(0, |accepted| count(accepted.len())),
             caller_joined: joined.is_some_and(|joined| joined.contains(caller)),
             caller_accepted: accepted.is_some_and(|accepted| accepted.contains_key(caller)),
-            task_state: Outcome::state(self.outcome.as_ref()),
+            task_state: Outcome::state(self.outcome.as_ref(), self.paused),
             rounds_done: self.rounds_done,
             sent_at: now,
         }
@@ -55,6 +62,14 @@ fn phase(state: &RoundState) -> Phase {
     }
 }
 
+impl Snapshot {
+    /// Whether a watcher has to hear of the step from `before` to this at once. Counters can wait for a heartbeat.
+    pub(crate) fn is_news_after(&self, before: &Self) -> bool {
+        let key = |snapshot: &Self| (snapshot.state.plan().round_id.number, snapshot.state.phase(), snapshot.paused);
+        key(self) != key(before) || self.outcome != before.outcome
+    }
+}
+
 /// Who joined, while that matters.
 pub(crate) fn joined(state: &RoundState) -> Option<&BTreeSet<ParticipantId>> {
     match state {
@@ -65,7 +80,7 @@ pub(crate) fn joined(state: &RoundState) -> Option<&BTreeSet<ParticipantId>> {
 }
 
 /// Whose update is durable, until the round is closed.
-pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, Digest>> {
+pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, AcceptedUpdate>> {
     match state {
         RoundState::Collecting(state) => Some(&state.accepted),
         RoundState::Collected(state) => Some(&state.accepted),

@@ -1,9 +1,14 @@
 //! Rounds driven without sockets or waiting: deadlines, quorum, and a process killed before and after every batch.
 
+mod files;
+mod presence;
+mod promises;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use shared::aggregate::Rule;
 use shared::audit::AuditRecord;
 use shared::release::{Release, RoundRecord};
 use shared::round::RoundState;
@@ -13,13 +18,13 @@ use shared_crypto::document_digest;
 
 use tokio_util::sync::CancellationToken;
 
-use super::actor;
-use super::driver::Driver;
+use super::actor::{self, Order};
+use super::driver::{Driver, Proposal};
 use crate::guard::Guarded;
 use crate::testing::{
     Crash, CrashingStore, PARAMS, SITES, World, evaluation, join, next_deed, participant, task, update,
 };
-use crate::{Error, Outcome, aggregate, durable, release};
+use crate::{Error, Outcome, durable, release};
 
 /// Lets all sites do their part until the task has ended, or the store fails.
 fn run(driver: &mut Driver) -> Result<(), Error> {
@@ -54,9 +59,17 @@ fn legacy(world: &World) -> Legacy {
     Legacy {
         records: [1, 2].map(|number| document_digest(&record(number))).to_vec(),
         release: document_digest(&released),
-        params: aggregate::params(store, content.params, PARAMS).unwrap(),
+        params: params(world, content.params),
         audit: audit.collect(),
     }
+}
+
+/// Parameters in their file.
+fn params(world: &World, digest: Digest) -> ParamVector {
+    let blob = world.context(world.store.clone()).blobs.params(digest).unwrap();
+    let mut bytes = vec![0; PARAMS * 4];
+    blob.read_at(0, &mut bytes).unwrap();
+    ParamVector::from_le_bytes(&bytes, PARAMS).unwrap()
 }
 
 fn undisturbed() -> (Legacy, u32) {
@@ -71,7 +84,7 @@ fn undisturbed() -> (Legacy, u32) {
 fn a_task_ends_with_a_signed_release_of_the_exact_mean() {
     let (legacy, _) = undisturbed();
     assert_eq!(legacy.params, ParamVector::new(vec![2.0; PARAMS]).unwrap());
-    assert_eq!(legacy.audit.len(), 4, "{:?}", legacy.audit);
+    assert_eq!(legacy.audit.len(), 8, "{:?}", legacy.audit);
 }
 
 #[test]
@@ -110,23 +123,24 @@ async fn an_actor_goes_on_by_itself_when_the_store_works_again() {
     let store = Arc::new(CrashingStore::new(Arc::clone(&world.store), Crash::Never));
     let guarded = Arc::new(Guarded::new(store.clone()));
     let driver = Driver::open(world.on(Arc::clone(&guarded)).unwrap(), &task().task_id).unwrap();
-    let (first, second) = (join("a", &driver).unwrap(), join("b", &driver).unwrap());
+    let [first, second, third, fourth] = ["a", "b", "a", "b"].map(|site| join(site, &driver).unwrap());
     let stop = CancellationToken::new();
     let (handle, actor) = actor::prepare(driver, stop.clone());
     let actor = tokio::spawn(actor);
     store.crash_now();
-    assert!(matches!(handle.offer(first.clone()).await, Err(Error::Store(_))));
-    assert!(matches!(handle.offer(second.clone()).await, Err(Error::Unavailable)));
+    assert!(matches!(handle.offer(first).await, Err(Error::Store(_))));
+    assert!(matches!(handle.offer(second).await, Err(Error::Unavailable)));
     guarded.probe().unwrap();
-    while handle.offer(first.clone()).await.is_err() {
+    while handle.order(Order::Pause).await.is_err() {
         tokio::task::yield_now().await;
     }
-    handle.offer(second).await.unwrap();
+    handle.offer(third).await.unwrap();
+    handle.offer(fourth).await.unwrap();
     let view = handle.snapshot().view(&participant("a").participant_id, world.clock.now());
     assert_eq!((view.joined, view.caller_joined), (2, true));
     stop.cancel();
     actor.await.unwrap();
-    assert!(matches!(handle.offer(first).await, Err(Error::Unavailable)));
+    assert!(matches!(handle.pause().await, Err(Error::Unavailable)));
 }
 
 #[test]
@@ -231,10 +245,10 @@ fn a_candidate_that_fails_the_gates_is_refused_with_reasons() {
 fn the_median_of_the_updates_outvotes_one() {
     let mut median = task();
     median.rounds = 1;
-    median.aggregation = shared::task::AggregationRule::CoordinateMedian;
+    median.aggregation.rule = Rule::CoordinateMedian;
     let world = World::with(median);
     run(&mut world.driver()).unwrap();
     let released = release::find(&*world.store, None).unwrap().release;
     let release: Release = world.driver().context().signer.public().open(&released).unwrap();
-    assert_eq!(aggregate::params(&*world.store, release.params, PARAMS).unwrap(), ParamVector::zeros(PARAMS));
+    assert_eq!(params(&world, release.params), ParamVector::zeros(PARAMS));
 }

@@ -1,134 +1,122 @@
-//! Receives one update, part by part, at the sender's pace but not forever, and answers when it is durable.
+//! Receives one update, chunk by chunk, at the sender's pace but not forever, and answers when it is durable.
 //!
-//! A sender has one upload at a time: whoever dawdles keeps its own place busy and nobody else's.
+//! What can be refused is refused before the sender waits for a place, and a sender that is silent for too long loses
+//! its place and nothing else: it goes on later where it stopped.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use shared::ParticipantId;
 use shared::document::SignedDocument;
 use shared::update::UpdateHeader;
-use shared_wire::server::{Certificate, UpdateParts};
-use shared_wire::{Status, UpdatePart};
+use shared_wire::server::{Certificate, Upload as Sender};
+use shared_wire::{Piece, Status, UpdateOpen};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Rpc;
 use crate::Error;
 use crate::coordinator::Running;
-use crate::durable::{self, Evidence};
-use crate::intake::{self, Incoming, IntakeError};
-
-/// Who is sending an update just now.
-#[derive(Clone, Default)]
-pub(super) struct Senders(Arc<Mutex<BTreeSet<ParticipantId>>>);
-
-/// A place among those who may send; given back when dropped.
-struct Place {
-    senders: Senders,
-    participant_id: ParticipantId,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.senders.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.participant_id);
-    }
-}
-
-impl Senders {
-    fn enter(&self, participant_id: ParticipantId, permit: OwnedSemaphorePermit) -> Result<Place, Error> {
-        let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !senders.insert(participant_id.clone()) {
-            return Err(Error::Busy { what: "uploads of one participant", limit: 1 });
-        }
-        Ok(Place { senders: self.clone(), participant_id, _permit: permit })
-    }
-}
+use crate::intake::{self, IntakeError, Open, Opened, Upload};
+use crate::round::Snapshot;
 
 /// Takes an update and gives the receipt for it: the same one, however often the same update comes.
 pub(super) async fn receive(
     rpc: &Rpc,
     certificate: &Certificate,
-    mut parts: UpdateParts,
+    open: UpdateOpen,
+    mut sender: Sender,
 ) -> Result<SignedDocument, Status> {
-    let caller = rpc.caller(certificate)?;
-    let idle = rpc.coordinator.limits.upload_idle();
-    let _place = rpc.senders.enter(caller.participant_id.clone(), permit(rpc, idle).await?)?;
-    let Some(UpdatePart::Header(document)) = next(&mut parts, idle).await? else {
-        return Err(Error::from(IntakeError::Header).into());
-    };
-    let header: UpdateHeader = intake::open(&document, &caller)?;
+    let caller = rpc.contributor(certificate)?;
+    let header: UpdateHeader = intake::open(&open.header, &caller)?;
     let running = rpc.task(&caller, &header.round_id.task_id)?;
-    if let Some(receipt) = known(rpc, &running, &header).await? {
-        drain(&mut parts, idle, running.task.task.model.param_count()).await?;
-        return Ok(receipt);
+    let place = rpc.coordinator.context.senders.enter(&caller.participant_id).map_err(Error::from)?;
+    let _turn = turn(rpc, &running).await?;
+    let UpdateOpen { header: document, chunk_digests } = open;
+    let opened =
+        begin(rpc, &running, Open { document: document.clone(), header: header.clone(), chunk_digests, place });
+    let upload = match opened.await? {
+        Opened::Known(receipt) => return Ok(receipt),
+        Opened::Upload(upload) => upload,
+    };
+    let upload = collect(rpc, &running, upload, &mut sender).await?;
+    rpc.contributor(certificate)?;
+    Ok(settle(rpc, &running, upload).await?)
+}
+
+/// Waits for a place among those who send, as long as nothing new happens to the round.
+async fn turn(rpc: &Rpc, running: &Running) -> Result<OwnedSemaphorePermit, Error> {
+    let mut snapshots = running.handle.snapshots.clone();
+    snapshots.mark_unchanged();
+    tokio::select! {
+        biased;
+        // The semaphore is never closed.
+        permit = Arc::clone(&rpc.uploads).acquire_owned() => permit.map_err(|_| Error::Unavailable),
+        _ = snapshots.changed() => {
+            let snapshot = running.handle.snapshot();
+            let phase = snapshot.state.phase().to_owned();
+            Err(IntakeError::Stale { what: "phase", expected: phase, found: "collecting".to_owned() }.into())
+        }
+        () = rpc.coordinator.stop.cancelled() => Err(Error::Unavailable),
     }
-    let incoming = collect(rpc, &running, document, &header, &mut parts).await?;
-    rpc.caller(certificate)?;
-    Ok(settle(rpc, &running, incoming, header).await?)
 }
 
-async fn permit(rpc: &Rpc, patience: Duration) -> Result<OwnedSemaphorePermit, Error> {
-    let limit = rpc.coordinator.limits.uploads.get();
-    let permit = tokio::time::timeout(patience, Arc::clone(&rpc.uploads).acquire_owned()).await;
-    permit.ok().and_then(Result::ok).ok_or(Error::Busy { what: "uploads", limit })
+async fn begin(rpc: &Rpc, running: &Running, open: Open) -> Result<Opened, Error> {
+    let (task, snapshot) = (Arc::clone(&running.task), running.handle.snapshot());
+    let begin = move |coordinator: &crate::Coordinator| {
+        let (context, document, header) = (&*coordinator.context, open.document.clone(), open.header.clone());
+        let opened = intake::open_upload(context, &task, &snapshot, open);
+        intake::convict(context, &document, &header, opened)
+    };
+    rpc.coordinator.blocking(begin).await
 }
 
-/// Takes the parameters in, as long as the round takes them.
+/// Takes the chunks that are missing, as long as the round takes the update.
 async fn collect(
     rpc: &Rpc,
     running: &Running,
-    document: SignedDocument,
-    header: &UpdateHeader,
-    parts: &mut UpdateParts,
-) -> Result<Incoming, Status> {
+    mut upload: Box<Upload>,
+    sender: &mut Sender,
+) -> Result<Box<Upload>, Status> {
     let idle = rpc.coordinator.limits.upload_idle();
-    let (task, now) = (&running.task, rpc.coordinator.now());
-    let mut incoming = Incoming::open(document, header.clone(), task, &running.handle.snapshot(), now)?;
-    while let Some(part) = next(parts, idle).await? {
-        let UpdatePart::Chunk { offset, data } = part else { return Err(Error::from(IntakeError::Header).into()) };
-        incoming.push(offset, &data).map_err(Error::from)?;
-        incoming.still_fits(&running.handle.snapshot())?;
+    sender.durable(upload.durable());
+    while !upload.is_complete() {
+        let Some(Piece { offset, data }) = next(sender, idle).await? else { break };
+        let snapshot = running.handle.snapshot();
+        upload =
+            rpc.coordinator.blocking(move |coordinator| take(coordinator, &snapshot, upload, offset, &data)).await?;
+        sender.durable(upload.durable());
     }
-    Ok(incoming)
+    Ok(upload)
+}
+
+fn take(
+    coordinator: &crate::Coordinator,
+    snapshot: &Snapshot,
+    mut upload: Box<Upload>,
+    offset: u64,
+    data: &[u8],
+) -> Result<Box<Upload>, Error> {
+    coordinator.presence.progress(&upload.header().participant_id, coordinator.now());
+    upload.still_fits(snapshot)?;
+    upload.take(&coordinator.context, offset, data)?;
+    Ok(upload)
+}
+
+async fn next(sender: &mut Sender, idle: Duration) -> Result<Option<Piece>, Status> {
+    let slow = |_| Error::from(IntakeError::TooSlow);
+    tokio::time::timeout(idle, sender.next()).await.map_err(slow)?
 }
 
 /// Offers the whole update to the round, and reads back the receipt that is durable then.
-async fn settle(
-    rpc: &Rpc,
-    running: &Running,
-    incoming: Incoming,
-    header: UpdateHeader,
-) -> Result<SignedDocument, Error> {
-    let finished =
-        rpc.coordinator.blocking(move |coordinator| incoming.finish(&coordinator.keys.coordinator, coordinator.now()));
-    running.handle.offer(finished.await?).await?;
+async fn settle(rpc: &Rpc, running: &Running, upload: Box<Upload>) -> Result<SignedDocument, Error> {
+    let plan = Arc::clone(running.handle.snapshot().state.plan());
+    let (document, header) = upload.signed();
+    let proposal = rpc.coordinator.blocking(move |coordinator| upload.finish(&coordinator.context, &plan)).await?;
+    let offered = running.handle.offer(proposal).await;
+    let settle = move |coordinator: &crate::Coordinator| {
+        intake::convict(&coordinator.context, &document, &header, offered)?;
+        intake::receipt(&coordinator.context, &header)
+    };
+    let receipt = rpc.coordinator.blocking(settle).await?;
     metrics::counter!("ringfence_updates_total").increment(1);
-    let key = durable::evidence(&header.round_id, Evidence::Receipt, &header.participant_id);
-    let receipt = rpc.coordinator.blocking(move |coordinator| durable::read(&*coordinator.store, &key)).await?;
-    receipt.ok_or(Error::UnknownRound(header.round_id))
-}
-
-async fn known(rpc: &Rpc, running: &Running, header: &UpdateHeader) -> Result<Option<SignedDocument>, Error> {
-    let (header, snapshot) = (header.clone(), running.handle.snapshot());
-    rpc.coordinator.blocking(move |coordinator| intake::known(&*coordinator.store, &header, &snapshot)).await
-}
-
-async fn next(parts: &mut UpdateParts, idle: Duration) -> Result<Option<UpdatePart>, Status> {
-    let slow = |_| Error::from(IntakeError::TooSlow);
-    tokio::time::timeout(idle, parts.next()).await.map_err(slow)?
-}
-
-/// Reads to the end of an update that is known already, but no further than the model is long.
-async fn drain(parts: &mut UpdateParts, idle: Duration, params: usize) -> Result<(), Status> {
-    let mut rest = params.saturating_mul(size_of::<f32>());
-    while let Some(part) = next(parts, idle).await? {
-        let UpdatePart::Chunk { data, .. } = part else { return Ok(()) };
-        match rest.checked_sub(data.len().max(1)) {
-            Some(less) => rest = less,
-            None => return Ok(()),
-        }
-    }
-    Ok(())
+    Ok(receipt)
 }

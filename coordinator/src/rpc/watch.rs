@@ -1,10 +1,13 @@
 //! What a watching participant is sent: the present view, each change, a heartbeat; nothing after it is shut out.
+//!
+//! Its own heartbeats say that it is alive. A watch on which none come ends: whoever sends none is dead.
 
 use std::sync::Arc;
 
-use shared_wire::server::{Answers, Certificate};
-use shared_wire::{HEARTBEAT, RoundView, Status, TaskState, TaskView};
+use shared_wire::server::{Answers, Certificate, Heartbeats};
+use shared_wire::{HEARTBEAT, RoundView, Status, TaskView};
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::coordinator::Running;
@@ -20,53 +23,76 @@ pub(super) fn task_view(running: &Running) -> TaskView {
     let snapshot = running.handle.snapshot();
     TaskView {
         document: running.task.document.clone(),
-        state: Outcome::state(snapshot.outcome.as_ref()),
+        state: Outcome::state(snapshot.outcome.as_ref(), snapshot.paused),
         rounds_done: snapshot.rounds_done,
     }
 }
 
-/// The views of a task's rounds, until the task ends, the watcher goes, or the coordinator stops.
-pub(super) fn views(
-    coordinator: Arc<Coordinator>,
-    certificate: Certificate,
-    participant: Participant,
-    handle: Handle,
-) -> Answers<RoundView> {
-    let (views, stream) = mpsc::channel(WAITING);
-    let tracker = coordinator.tracker.clone();
-    tracker.spawn(send(coordinator, certificate, participant, handle, views));
-    Box::pin(ReceiverStream::new(stream))
+/// One participant's watch of one task.
+pub(super) struct Watch {
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) certificate: Certificate,
+    pub(super) participant: Arc<Participant>,
+    pub(super) handle: Handle,
 }
 
-async fn send(
-    coordinator: Arc<Coordinator>,
-    certificate: Certificate,
-    participant: Participant,
-    mut handle: Handle,
-    views: mpsc::Sender<Result<RoundView, Status>>,
-) {
-    let mut revocations = coordinator.registry.revocations();
-    loop {
-        let admitted = coordinator.registry.admit(certificate.as_deref(), coordinator.now());
-        let view = handle.snapshots.borrow_and_update().view(&participant.participant_id, coordinator.now());
-        let last = admitted.is_err() || view.task_state != TaskState::Running;
-        let answer = admitted.map(|_| view).map_err(Status::from);
-        if views.send(answer).await.is_err() || last {
-            return;
-        }
-        tokio::select! {
-            () = views.closed() => return,
-            () = coordinator.stop.cancelled() => {
-                // A watcher that does not read any more misses nothing but the reason.
-                let _ = views.try_send(Err(Error::Unavailable.into()));
-                return;
+impl Watch {
+    /// The views of the task's rounds, until the task ends, the watcher goes, or the coordinator stops.
+    pub(super) fn views(self, heartbeats: Heartbeats) -> Answers<RoundView> {
+        let (views, stream) = mpsc::channel(WAITING);
+        self.coordinator.tracker.clone().spawn(self.send(heartbeats, views));
+        Box::pin(ReceiverStream::new(stream))
+    }
+
+    async fn send(mut self, mut heartbeats: Heartbeats, views: mpsc::Sender<Result<RoundView, Status>>) {
+        let mut rights = self.coordinator.registry.changes();
+        let mut beat = interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = true;
+        loop {
+            if due {
+                let view = self.view();
+                let last = view.as_ref().map_or(true, |view| view.task_state.is_over());
+                if views.send(view).await.is_err() || last {
+                    return;
+                }
             }
-            changed = handle.snapshots.changed() => if changed.is_err() && handle.snapshots.borrow().outcome.is_none() {
-                // The actor is gone with the process.
-                return;
-            },
-            _ = revocations.changed() => {}
-            () = tokio::time::sleep(HEARTBEAT) => {}
+            due = tokio::select! {
+                () = views.closed() => return,
+                () = self.coordinator.stop.cancelled() => {
+                    // A watcher that does not read any more misses nothing but the reason.
+                    let _ = views.try_send(Err(Error::Unavailable.into()));
+                    return;
+                }
+                changed = self.handle.snapshots.changed() => {
+                    if changed.is_err() && self.handle.snapshots.borrow().outcome.is_none() {
+                        // The actor is gone with the process.
+                        return;
+                    }
+                    true
+                }
+                _ = rights.changed() => true,
+                _ = beat.tick() => true,
+                heartbeat = heartbeats.next() => match heartbeat {
+                    Ok(Some(heartbeat)) => {
+                        let (presence, now) = (&self.coordinator.presence, self.coordinator.now());
+                        presence.heartbeat(&self.participant.participant_id, &heartbeat, now);
+                        false
+                    }
+                    Ok(None) => return,
+                    Err(status) => {
+                        let _ = views.try_send(Err(status));
+                        return;
+                    }
+                },
+            };
         }
+    }
+
+    /// The present view, or why the watcher may not have it.
+    fn view(&mut self) -> Result<RoundView, Status> {
+        let now = self.coordinator.now();
+        self.participant = self.coordinator.registry.admit(self.certificate.as_deref(), now)?;
+        Ok(self.handle.snapshots.borrow_and_update().view(&self.participant.participant_id, now))
     }
 }

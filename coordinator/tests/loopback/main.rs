@@ -2,9 +2,13 @@
 //! restart changes.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod federation;
+#[cfg(test)]
+mod identity;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -50,20 +50,20 @@ fn a_killed_coordinator_goes_on_and_a_terminated_one_ends_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let file = folder.path().join("task.json");
-    std::fs::write(&file, json!({"task": task_json(&["a", "b"])}).to_string()).unwrap();
+    std::fs::write(&file, task_json(&["a", "b"]).to_string()).unwrap();
 
     let (killed, addresses) = serve(&data);
     let published = std::fs::read(data.join("addresses.json")).unwrap();
     assert_eq!(serde_json::from_slice::<Addresses>(&published).unwrap(), addresses);
     assert_eq!(ask(&data, &["task", "create", file.to_str().unwrap()]).1["state"], "running");
-    assert_eq!(ask(&data, &["participant", "token", "a"]).1["participant_id"], "a");
+    assert_eq!(ask(&data, &["participant", "token", "create", "a"]).1["participant_id"], "a");
     drop(killed);
 
     let (mut serving, _) = serve(&data);
-    assert_eq!(ask(&data, &["task", "list"]).1[0]["phase"], "announced");
+    assert_eq!(ask(&data, &["task", "list"]).1["items"][0]["phase"], "announced");
     assert_eq!(ask(&data, &["round", "show", "t", "1"]).1["round"], 1);
-    assert_eq!(ask(&data, &["participant", "list"]).1, json!([]));
-    assert_eq!(ask(&data, &["release", "list"]).1, json!([]));
+    assert_eq!(ask(&data, &["participant", "list"]).1["items"], json!([]));
+    assert_eq!(ask(&data, &["release", "list"]).1["items"], json!([]));
     let (status, error) = ask(&data, &["release", "show", "none"]);
     assert_eq!((status, &error["error"]["code"]), (Some(1), &json!("release-unknown")));
     assert_eq!(ask(&data, &["task", "cancel", "t"]).1["state"], "cancelled");

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use coordinator::{Config, Running, start};
 use serde_json::{Value, json};
 use shared::document::SignedDocument;
+use shared::encoding::Encoding;
 use shared::enrolment::Enrolment;
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{ParamVector, ParticipantId, TaskId};
 use shared_crypto::pki::{CertificateRequest, TlsIdentity};
-use shared_crypto::{PublicKey, SigningKey, digest, document_digest};
+use shared_crypto::{ChunkDigests, PublicKey, SigningKey, document_digest};
 use shared_ops::clock::SystemClock;
-use shared_wire::client::Client;
-use shared_wire::{Bytes, PemIdentity, Phase, RoundView, WireError};
+use shared_wire::client::{Client, Presence, RoundViews};
+use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen, WireError};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const PARAMS: usize = 70_001;
@@ -40,7 +41,6 @@ pub(crate) fn task_json(cohort: &[&str]) -> Value {
         "recipe": {"local_steps": 1, "sampling_rate": 0.5, "learning_rate": 0.1, "momentum": 0.0, "clip_norm": 1.0,
                    "noise_multiplier": null},
         "privacy": {"unit": "record", "ceiling": {"epsilon": 3.0, "delta": 1e-5}, "evaluation_rho": 0.1},
-        "aggregation": "fed_avg",
         "deadlines": {"join_ms": 60_000, "collect_ms": 60_000, "evaluate_ms": 60_000},
         "gates": {"min_true_positive_rate": 0.5, "max_false_positive_rate": 0.5}
     })
@@ -66,6 +66,7 @@ pub(crate) struct Site {
     name: &'static str,
     identity: SigningKey,
     tls: TlsIdentity,
+    presence: Presence,
     pub(crate) ca: String,
     pub(crate) client: Client,
 }
@@ -85,7 +86,9 @@ pub(crate) async fn enrol_with(
         identity_key: identity.public().to_string(),
     };
     let stranger = Client::connect(&address(running), ca, None).await?;
-    let enrolled = stranger.enrol(identity.sign(&enrolment).unwrap()).await?;
+    let EnrolAnswer::Enrolled(enrolled) = stranger.enrol(identity.sign(&enrolment).unwrap()).await? else {
+        panic!("the enrolment waits for approval");
+    };
     assert_eq!(enrolled.ca_certificate_pem, ca);
     assert_eq!(enrolled.coordinator_key.parse::<PublicKey>().unwrap(), running.coordinator.coordinator_key());
     Ok((identity, TlsIdentity { certificate_pem: enrolled.certificate_pem, key_pem: request.key_pem }))
@@ -102,20 +105,25 @@ impl Site {
         let (identity, tls) = enrol_with(running, name, token.token.expose()).await.unwrap();
         let ca = running.coordinator.ca_certificate_pem().to_owned();
         let client = connect(&address(running), &ca, &tls).await.unwrap();
-        Self { name, identity, tls, ca, client }
+        Self { name, identity, tls, presence: Presence::new(Arc::new(SystemClock)), ca, client }
     }
 
     pub(crate) async fn reconnect(&mut self, running: &Running) {
         self.client = connect(&address(running), &self.ca, &self.tls).await.unwrap();
     }
 
+    /// Follows a task's rounds, and is present as long as that is kept.
+    pub(crate) async fn watch(&self, task_id: &TaskId) -> Result<RoundViews, WireError> {
+        self.client.watch(task_id, &self.presence).await
+    }
+
     pub(crate) async fn view(&self) -> RoundView {
-        let mut views = self.client.watch(&TaskId::new("t").unwrap()).await.unwrap();
+        let mut views = self.watch(&TaskId::new("t").unwrap()).await.unwrap();
         views.next().await.unwrap().unwrap()
     }
 
     pub(crate) async fn until(&self, phase: Phase) -> RoundView {
-        let mut views = self.client.watch(&TaskId::new("t").unwrap()).await.unwrap();
+        let mut views = self.watch(&TaskId::new("t").unwrap()).await.unwrap();
         while let Some(view) = views.next().await.unwrap() {
             if view.phase == phase {
                 return view;
@@ -132,24 +140,28 @@ impl Site {
         self.client.join(self.identity.sign(&join).unwrap()).await.unwrap();
     }
 
-    pub(crate) fn update(&self, view: &RoundView, task: &SignedDocument, value: f32) -> (SignedDocument, Bytes) {
+    pub(crate) fn update(&self, view: &RoundView, task: &SignedDocument, value: f32) -> (UpdateOpen, Bytes) {
         let params = Bytes::from(ParamVector::new(vec![value; PARAMS]).unwrap().to_le_bytes());
+        let chunks = ChunkDigests::of(&params);
         let header = UpdateHeader {
             round_id: view.round_id.clone(),
             participant_id: id(self.name),
             task_digest: document_digest(task),
             checkpoint: view.checkpoint,
-            param_count: u64::try_from(PARAMS).unwrap(),
-            payload: digest(&params),
+            encoding: Encoding::F32,
+            byte_count: chunks.byte_count(),
+            payload: chunks.payload(),
+            local_steps: 1,
         };
-        (self.identity.sign(&header).unwrap(), params)
+        let header = self.identity.sign(&header).unwrap();
+        (UpdateOpen { header, chunk_digests: chunks.as_slice().to_vec() }, params)
     }
 
     pub(crate) async fn deliver(&self, value: f32) -> SignedDocument {
         let view = self.until(Phase::Collecting).await;
         let task = self.client.tasks().await.unwrap().remove(0).document;
-        let (header, params) = self.update(&view, &task, value);
-        self.client.submit_update(header, params).await.unwrap()
+        let (open, params) = self.update(&view, &task, value);
+        self.client.submit_update(open, params, |_, _| {}).await.unwrap()
     }
 
     pub(crate) async fn evaluate(&self) {

@@ -21,8 +21,18 @@ fn conditions() -> AdmissionConfig {
     AdmissionConfig::default()
 }
 
+fn ask(task: &Task, limits: &AdmissionConfig, ledger: &PrivacyLedger) -> Result<Permission, SiteError> {
+    let sources = BTreeSet::from(["postgres".to_owned()]);
+    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, sources: &sources };
+    admit(task, &operator(), &terms)
+}
+
+fn operator() -> PublicKey {
+    SigningKey::from_seed(&[2; 32]).public()
+}
+
 fn refusal(task: &Task, conditions: &AdmissionConfig) -> Refusal {
-    match admit(task, conditions, &ledger(8.0)) {
+    match ask(task, conditions, &ledger(8.0)) {
         Err(SiteError::Admission(refusal)) => refusal,
         other => panic!("{other:?}"),
     }
@@ -34,14 +44,14 @@ fn cost(task: &Task) -> f64 {
 
 #[test]
 fn a_task_within_all_limits_is_admitted() {
-    admit(&task(), &conditions(), &ledger(8.0)).unwrap();
+    ask(&task(), &conditions(), &ledger(8.0)).unwrap();
 }
 
 #[test]
 fn a_task_that_nobody_can_run_is_refused() {
     let mut senseless = task();
     senseless.rounds = 0;
-    assert!(matches!(admit(&senseless, &conditions(), &ledger(8.0)), Err(SiteError::Task(_))));
+    assert!(matches!(ask(&senseless, &conditions(), &ledger(8.0)), Err(SiteError::Task(_))));
 }
 
 #[test]
@@ -61,7 +71,7 @@ fn a_task_above_its_own_ceiling_or_the_sites_is_refused() {
         let refused = refusal(&task(), &AdmissionConfig { max_epsilon, ..conditions() });
         assert!(matches!(refused, Refusal::TooExpensive { whose: "this site", .. }), "{refused}");
     }
-    admit(&task(), &AdmissionConfig { max_epsilon: cost, ..conditions() }, &ledger(8.0)).unwrap();
+    ask(&task(), &AdmissionConfig { max_epsilon: cost, ..conditions() }, &ledger(8.0)).unwrap();
 }
 
 #[test]
@@ -75,14 +85,14 @@ fn a_lax_delta_does_not_make_a_task_cheaper_for_the_site() {
 #[test]
 fn a_task_that_the_rest_of_the_budget_does_not_hold_is_refused_evaluations_included() {
     let ledger = ledger(cost(&task()) * 1.01);
-    admit(&task(), &conditions(), &ledger).unwrap();
+    ask(&task(), &conditions(), &ledger).unwrap();
     let mut chatty = task();
     chatty.privacy.evaluation_rho = 0.05;
-    let refused = admit(&chatty, &conditions(), &ledger);
+    let refused = ask(&chatty, &conditions(), &ledger);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::BudgetTooSmall { .. }))), "{refused:?}");
     let round_id = RoundId { task_id: TaskId::new("other").unwrap(), number: RoundNumber(1) };
     ledger.debit(Mechanism::ZeroConcentrated { rho: 0.01 }, Purpose::Training(&round_id)).unwrap();
-    let refused = admit(&task(), &conditions(), &ledger);
+    let refused = ask(&task(), &conditions(), &ledger);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::BudgetTooSmall { .. }))), "{refused:?}");
 }
 
@@ -101,4 +111,79 @@ fn a_model_that_is_too_large_is_refused() {
     let found = task().model.param_count();
     let refused = refusal(&task(), &AdmissionConfig { max_params: found - 1, ..conditions() });
     assert_eq!(refused, Refusal::ModelTooLarge { found, limit: found - 1 });
+}
+
+#[test]
+fn the_shipped_policy_admits_and_says_by_what() {
+    let permission = ask(&task(), &conditions(), &ledger(8.0)).unwrap();
+    assert_eq!(permission.policies, ["admit.private-task"]);
+}
+
+#[test]
+fn a_task_whose_encodings_the_site_does_not_take_is_refused() {
+    let (ledger, sources, limits) = (ledger(8.0), BTreeSet::new(), conditions());
+    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger: &ledger, sources: &sources };
+    let refused = admit(&task(), &operator(), &terms);
+    assert!(matches!(refused, Err(SiteError::Admission(Refusal::NoEncoding))), "{refused:?}");
+}
+
+/// The limits of a site whose admission policy is `policies`.
+fn with_policy(folder: &tempfile::TempDir, policies: &str) -> AdmissionConfig {
+    let shipped = crate::testing::policy_dir().join("schema/admission.cedarschema");
+    for name in ["schema", "admission"] {
+        std::fs::create_dir_all(folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(shipped, folder.path().join("schema/admission.cedarschema")).unwrap();
+    std::fs::write(folder.path().join("admission/site.cedar"), policies).unwrap();
+    AdmissionConfig { policy_dir: Some(folder.path().to_owned()), ..conditions() }
+}
+
+#[test]
+fn the_sites_own_policy_refuses_by_name_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let permit = r#"@id("yes") permit(principal, action, resource);"#;
+    let cases = [
+        (
+            format!(
+                r#"{permit} @id("site.no-postgres") @reason("customer data stays out of training")
+                forbid(principal, action, resource) when {{ resource.sources.contains("postgres") }};"#
+            ),
+            "`site.no-postgres`, since customer data stays out of training",
+        ),
+        (format!(r#"{permit} @id("no") forbid(principal, action, resource);"#), "`no`"),
+        (String::new(), "no policy permits it"),
+        (
+            r#"@id("one") permit(principal == Ringfence::Operator::"ab", action, resource);"#.to_owned(),
+            "no policy permits it",
+        ),
+        (
+            format!(
+                r#"{permit} @id("sum") forbid(principal, action, resource)
+                when {{ resource.rounds * 9223372036854775807 * 2 > 0 }};"#
+            ),
+            "it cannot be evaluated",
+        ),
+    ];
+    for (policies, expected) in cases {
+        match refusal(&task(), &with_policy(&folder, &policies)) {
+            Refusal::Policy { by } => assert!(by.starts_with(expected), "{by}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn no_policy_lifts_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let lax = with_policy(&folder, r#"@id("yes") permit(principal, action, resource);"#);
+    ask(&task(), &lax, &ledger(8.0)).unwrap();
+    let strict = AdmissionConfig { max_epsilon: 0.0, ..lax };
+    assert!(matches!(refusal(&task(), &strict), Refusal::TooExpensive { .. }));
+}
+
+#[test]
+fn a_policy_repository_that_does_not_load_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = with_policy(&folder, "permit(");
+    assert!(matches!(ask(&task(), &broken, &ledger(8.0)), Err(SiteError::Policy(_))));
 }

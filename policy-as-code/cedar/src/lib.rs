@@ -1,13 +1,18 @@
-//! Cedar behind Ringfence's own types: a validated policy set that answers one request at one tier.
+//! Cedar behind Ringfence's own types: validated policies that say how far a response may go, and which tasks a site
+//! admits.
 //!
 //! The only package that names `cedar-policy`; no type of Cedar leaves it. It reads no file (sources are handed in as
 //! text), keeps no state between answers, and never lets an error pass for a permission.
 
+mod admission;
 mod error;
+mod policies;
 mod policy_set;
 mod test_file;
 mod vocabulary;
 
+pub use admission::{AdmissionAnswer, AdmissionPolicies, AdmissionRequest};
 pub use error::{CedarError, Place};
-pub use policy_set::{PolicySet, Source};
+pub use policies::Source;
+pub use policy_set::PolicySet;
 pub use test_file::TestOutcome;

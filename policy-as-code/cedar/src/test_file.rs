@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use cedar_policy::{Context, Decision, Entities, EntityUid, Request, Response};
 use serde::Deserialize;
 
-use crate::{CedarError, PolicySet, Source};
+use crate::policies::Policies;
+use crate::{CedarError, Source};
 
 /// What became of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,9 @@ enum Expected {
     Deny,
 }
 
-impl PolicySet {
+impl Policies {
     /// Runs the tests of one file.
-    pub fn run_tests(&self, file: &Source) -> Result<Vec<TestOutcome>, CedarError> {
+    pub(crate) fn run_tests(&self, file: &Source) -> Result<Vec<TestOutcome>, CedarError> {
         let bad = |reason: String| CedarError::TestFile { path: file.path.clone(), reason };
         let cases: Vec<TestCase> = serde_json::from_str(&file.text).map_err(|error| bad(error.to_string()))?;
         let outcome = |case: &TestCase| self.run_test(case).map_err(|why| bad(format!("test `{}`: {why}", case.name)));

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use policy_as_code_cedar::{Source, TestOutcome};
 use serde::Serialize;
 use shared::decision::{Decision, DecisionRequest};
 use shared::detection::Tier;
@@ -12,6 +13,7 @@ use shared::{Digest, Explain};
 use shared_ops::cli::{Exit, Failure, Format, print};
 
 use crate::PolicyError;
+use crate::admission::Admission;
 use crate::decide::Engine;
 use crate::repository::Repository;
 
@@ -28,22 +30,27 @@ pub(super) struct Requests {
 struct Checked {
     bundle: Digest,
     policies: usize,
+    admission_policies: usize,
     invariants: usize,
     playbooks: usize,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bundle, policies, invariants, playbooks } = self;
-        write!(f, "ok: {policies} policies, {invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
+        let Self { bundle, policies, admission_policies, invariants, playbooks } = self;
+        write!(f, "ok: {policies} policies, {admission_policies} admission policies, ")?;
+        write!(f, "{invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
     }
 }
 
 pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
-    let engine = Engine::load(repo).map_err(Failure::from)?;
+    let repository = Repository::read(repo).map_err(Failure::from)?;
+    let engine = Engine::new(&repository).map_err(Failure::from)?;
+    let admission = Admission::new(&repository).map_err(Failure::from)?;
     let checked = Checked {
         bundle: engine.bundle(),
         policies: engine.policies().places().len(),
+        admission_policies: admission.policies().places().len(),
         invariants: engine.invariants().ids().len(),
         playbooks: engine.playbooks().len(),
     };
@@ -100,16 +107,24 @@ pub(super) fn test(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
 }
 
 fn run_tests(repository: &Repository) -> Result<Tested, PolicyError> {
-    let engine = Engine::new(repository)?;
+    let (engine, admission) = (Engine::new(repository)?, Admission::new(repository)?);
     let mut tested = Tested { tests: 0, failed: Vec::new() };
     for file in repository.tests() {
-        for outcome in engine.policies().run_tests(&file)? {
-            tested.tests = tested.tests.saturating_add(1);
-            let failed = |reason| FailedTest { file: file.path.clone(), name: outcome.name.clone(), reason };
-            tested.failed.extend(outcome.failure.clone().map(failed));
-        }
+        tested.take(&file, engine.policies().run_tests(&file)?);
+    }
+    for file in repository.admission_tests() {
+        tested.take(&file, admission.policies().run_tests(&file)?);
     }
     Ok(tested)
+}
+
+impl Tested {
+    fn take(&mut self, file: &Source, outcomes: Vec<TestOutcome>) {
+        for TestOutcome { name, failure, .. } in outcomes {
+            self.tests = self.tests.saturating_add(1);
+            self.failed.extend(failure.map(|reason| FailedTest { file: file.path.clone(), name, reason }));
+        }
+    }
 }
 
 /// A decision in one line.

@@ -10,6 +10,7 @@ mod log;
 mod merkle;
 mod note;
 mod receipt;
+pub mod transcript;
 mod tree;
 
 pub use checkpoint::Checkpoint;

@@ -3,6 +3,7 @@
 //! This is the only package that names a cryptography crate, and it invents none: each type here is a standard primitive
 //! under the one use that Ringfence has for it. It reads no clock; randomness is always the operating system's.
 
+mod chunks;
 mod digest;
 mod error;
 pub mod key_file;
@@ -13,6 +14,7 @@ mod secret;
 mod signing;
 mod token;
 
+pub use chunks::{ChunkDigests, ChunkError};
 pub use digest::{DigestWriter, digest, digest_of, document_digest};
 pub use error::CryptoError;
 pub use random::random_bytes;

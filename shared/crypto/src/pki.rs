@@ -9,10 +9,12 @@ mod peer;
 mod request;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 pub use authority::{CertificateAuthority, TlsIdentity};
 pub use peer::PeerCertificate;
 pub use request::CertificateRequest;
+pub use validity::Validity;
 
 /// What stands before the participant's id in its certificate's URI name.
 const PARTICIPANT_URI: &str = "ringfence://participant/";

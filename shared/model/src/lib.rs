@@ -28,4 +28,4 @@ pub use gradient::{clipped_gradient_sum, plain_gradient};
 pub use init::initial_params;
 pub use model::Model;
 pub use norm::Norms;
-pub use trainer::{Noise, PrivateStep, StepSettings, Trainer};
+pub use trainer::{LocalTerm, Noise, PrivateStep, StepSettings, Trainer};

@@ -1,6 +1,7 @@
 //! Momentum SGD, with and without differential privacy. A step that fails leaves the trainer as it was.
 
 use shared::ParamVector;
+use shared::params::ParamError;
 
 use crate::number::nearest_f32;
 use crate::{Batch, Model, ModelError, NoiseError, Norms, clipped_gradient_sum, plain_gradient};
@@ -32,19 +33,45 @@ pub struct PrivateStep {
     pub expected_batch: f64,
 }
 
+/// What keeps local training near the others': `proximal · (params − start) + linear` is added to the gradient of every
+/// step, after clipping and noise, since none of it comes from records.
+///
+/// FedProx (Li et al. 2020) is the proximal part alone; FedDyn (Acar et al. 2021) adds −hᵢ and SCAFFOLD (Karimireddy et
+/// al. 2020) c − cᵢ as the linear part.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LocalTerm {
+    /// How strongly the start pulls, at least 0.
+    pub proximal: f64,
+    /// A vector of the model's length.
+    pub linear: Option<ParamVector>,
+}
+
 /// A model in training.
 #[derive(Debug, Clone)]
 pub struct Trainer {
     model: Model,
     settings: StepSettings,
     velocity: Vec<f32>,
+    term: LocalTerm,
+    start: Vec<f32>,
 }
 
 impl Trainer {
     /// Starts from `model`, at rest.
     pub fn new(model: Model, settings: StepSettings) -> Self {
         let velocity = vec![0.0; model.spec().param_count()];
-        Self { model, settings, velocity }
+        Self { model, settings, velocity, term: LocalTerm::default(), start: Vec::new() }
+    }
+
+    /// Adds `term` to every step from here on; the model as it is now is the start. Refuses a vector of another length.
+    pub fn with_term(mut self, term: LocalTerm) -> Result<Self, ModelError> {
+        let expected = self.velocity.len();
+        if let Some(found) = term.linear.as_ref().map(ParamVector::len).filter(|found| *found != expected) {
+            return Err(ParamError::WrongLength { expected, found }.into());
+        }
+        self.start = if term.proximal == 0.0 { Vec::new() } else { self.model.params().into_vec() };
+        self.term = term;
+        Ok(self)
     }
 
     /// The model as it is now.
@@ -86,17 +113,27 @@ impl Trainer {
         self.descend(gradient.as_slice(), 1.0)
     }
 
-    /// `v ← momentum·v + scale·gradient`, `params ← params − learning_rate·v`.
+    /// `v ← momentum·v + scale·gradient + term`, `params ← params − learning_rate·v`.
     fn descend(&mut self, gradient: &[f32], scale: f64) -> Result<(), ModelError> {
         let [momentum, scale, rate] = [self.settings.momentum, scale, self.settings.learning_rate].map(nearest_f32);
-        let moved = self.velocity.iter().zip(gradient).map(|(velocity, slope)| momentum * velocity + scale * slope);
-        let velocity: Vec<f32> = moved.collect();
         let params = self.model.params().into_vec();
+        let moved = self.velocity.iter().zip(gradient).map(|(velocity, slope)| momentum * velocity + scale * slope);
+        let mut velocity: Vec<f32> = moved.collect();
+        self.add_term(&params, &mut velocity);
         let params = params.iter().zip(&velocity).map(|(value, velocity)| value - rate * velocity).collect();
         let params = ParamVector::new(params).map_err(|_| ModelError::Diverged)?;
         self.model = Model::new(self.model.spec(), &params)?;
         self.velocity = velocity;
         Ok(())
+    }
+
+    fn add_term(&self, params: &[f32], velocity: &mut [f32]) {
+        let proximal = nearest_f32(self.term.proximal);
+        for ((velocity, value), start) in velocity.iter_mut().zip(params).zip(&self.start) {
+            *velocity += proximal * (value - start);
+        }
+        let linear = self.term.linear.as_ref().map_or(&[][..], ParamVector::as_slice);
+        velocity.iter_mut().zip(linear).for_each(|(velocity, term)| *velocity += term);
     }
 }
 
@@ -202,6 +239,35 @@ mod tests {
         for (found, expected) in trainer.model().params().as_slice().iter().zip(params) {
             assert!((found - expected).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn a_local_term_is_added_to_the_gradient_of_every_step_and_never_noised() {
+        let start = model(4, &[]);
+        let params = start.params().into_vec();
+        let linear: Vec<f32> = (1..=5_u8).map(|value| f32::from(value) / 10.0).collect();
+        let linear = ParamVector::new(linear).unwrap();
+        let term = LocalTerm { proximal: 0.25, linear: Some(linear.clone()) };
+        let settings = StepSettings { learning_rate: 0.5, momentum: 0.0 };
+        let mut trainer = Trainer::new(start, settings).with_term(term).unwrap();
+        // Without noise an empty sample has no gradient: what moves the model is the term alone.
+        let silent = PrivateStep { noise_std: 0.0, ..PRIVATE };
+        for _ in 0..2 {
+            trainer.step_private(&Batch { rows: &[], labels: &[] }, &silent, &mut SeededNoise::new(1)).unwrap();
+        }
+        let moved = trainer.into_model().params();
+        for ((after, before), term) in moved.as_slice().iter().zip(params).zip(linear.as_slice()) {
+            let first = -0.5 * term;
+            let second = first - 0.5 * (term + 0.25 * first);
+            assert!((after - before - second).abs() < 1e-6, "{after} {before} {term}");
+        }
+    }
+
+    #[test]
+    fn a_linear_term_of_another_length_is_refused() {
+        let term = LocalTerm { proximal: 0.0, linear: Some(ParamVector::zeros(3)) };
+        let refused = Trainer::new(model(4, &[]), SETTINGS).with_term(term).err().unwrap();
+        assert_eq!(refused.code(), "params-wrong-length");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The bearer token (RFC 6750) that guards an HTTP interface. One token, one right: there are no users or roles here.
+//! The bearer tokens (RFC 6750) that guard an HTTP interface: whoever shows none is refused. What the bearer of a token
+//! may do is not decided here.
 
 use std::sync::Arc;
 
@@ -14,7 +15,17 @@ use crate::problem::{Problem, RequestError};
 
 /// The router, answering 401 to every request that does not bear `token`. Merge what is open to all afterwards.
 pub fn bearer<S: Clone + Send + Sync + 'static>(router: Router<S>, token: Secret) -> Router<S> {
-    router.layer(middleware::from_fn_with_state(Arc::new(token), admit))
+    bearers(router, vec![(token, ())])
+}
+
+/// The router, answering 401 to every request that bears none of `tokens`. Handlers and inner layers find whose token it
+/// was as an `Extension<B>`.
+pub fn bearers<S, B>(router: Router<S>, tokens: Vec<(Secret, B)>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    B: Clone + Send + Sync + 'static,
+{
+    router.layer(middleware::from_fn_with_state(Arc::new(tokens), admit::<B>))
 }
 
 /// Says in an OpenAPI description that the scheme `bearer` is this token: `modifiers(&BearerScheme)`.
@@ -28,21 +39,29 @@ impl utoipa::Modify for BearerScheme {
     }
 }
 
-async fn admit(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
-    match check(&token, request.headers().get(header::AUTHORIZATION)) {
-        Ok(()) => next.run(request).await,
+async fn admit<B>(State(tokens): State<Arc<Vec<(Secret, B)>>>, mut request: Request, next: Next) -> Response
+where
+    B: Clone + Send + Sync + 'static,
+{
+    match check(&tokens, request.headers().get(header::AUTHORIZATION)) {
+        Ok(bearer) => {
+            request.extensions_mut().insert(bearer);
+            next.run(request).await
+        }
         Err(error) => refuse(&error),
     }
 }
 
-fn check(token: &Secret, authorization: Option<&HeaderValue>) -> Result<(), RequestError> {
+/// Whose token it is. Every token is compared, so that the time tells neither which one was right nor that one was.
+fn check<B: Clone>(tokens: &[(Secret, B)], authorization: Option<&HeaderValue>) -> Result<B, RequestError> {
     let (scheme, credentials) = authorization
         .and_then(|value| value.as_bytes().split_at_checked(SCHEME.len()))
         .ok_or(RequestError::TokenMissing)?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(RequestError::TokenMissing);
     }
-    if token.matches(credentials.trim_ascii()) { Ok(()) } else { Err(RequestError::TokenWrong) }
+    let borne = tokens.iter().filter(|(token, _)| token.matches(credentials.trim_ascii()));
+    borne.last().map(|(_, bearer)| bearer.clone()).ok_or(RequestError::TokenWrong)
 }
 
 const SCHEME: &[u8] = b"Bearer ";
@@ -56,6 +75,7 @@ fn refuse(error: &RequestError) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
     use axum::routing::get;
 
     use super::*;
@@ -85,6 +105,18 @@ mod tests {
             assert!(reply.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{header}: {reply}");
             assert!(reply.contains("www-authenticate: Bearer\r\n"), "{reply}");
             assert!(reply.contains(&format!("\"code\":\"{code}\"")) && !reply.contains("hunter"), "{header}: {reply}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_learns_whose_token_it_was() {
+        let tokens = [("hunter2", "ann"), ("hunter3", "bob")].map(|(token, name)| (Secret::new(token).unwrap(), name));
+        let whose = |Extension(name): Extension<&'static str>| async move { name };
+        let router = bearers(Router::new().route("/whose", get(whose)), tokens.to_vec());
+        for (token, answer) in [("hunter2", Some("ann")), ("hunter3", Some("bob")), ("hunter", None)] {
+            let reply = exchange(router.clone(), &format!("GET /whose\nauthorization: Bearer {token}"), "").await;
+            let ends = answer.map_or("server\"}".to_owned(), |name| format!("\r\n\r\n{name}"));
+            assert!(reply.ends_with(&ends), "{reply}");
         }
     }
 

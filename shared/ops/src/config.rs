@@ -16,6 +16,7 @@ use shared::Explain;
 
 use self::file::ConfigFile;
 use self::layers::{Layers, Variable};
+use crate::cli::{Failure, Format, print};
 
 /// Where a field was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,26 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "environment variable `{name}`"),
             Self::Flag => f.write_str("command line"),
             Self::Unset => f.write_str("configuration"),
+        }
+    }
+}
+
+/// Look at the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Check the configuration and say nothing when it is good
+    Validate,
+    /// Print the whole configuration as TOML, secrets redacted
+    Dump,
+}
+
+impl Command {
+    /// Does what was asked of a configuration that was loaded, which is its check.
+    pub fn run<T: Serialize>(self, config: &T) -> Result<(), Failure> {
+        match self {
+            Self::Validate => Ok(()),
+            Self::Dump => print(&dump(config)?, Format::Human)
+                .map_err(|error| Failure::new("output", "check that standard output can be written", error)),
         }
     }
 }
@@ -112,6 +133,11 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>, env_prefix: &str, flags: t
     let environment = std::env::vars_os()
         .filter_map(|(name, text)| Variable::new(env_prefix, name.to_str()?, &text.to_string_lossy()));
     Layers::new(file, environment.collect(), flags).read()
+}
+
+/// The flags that were given, as the highest layer of [`load`].
+pub fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> toml::Table {
+    given.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text?.into()))).collect()
 }
 
 /// The configuration as TOML that [`load`] reads, except that secrets are redacted.

@@ -30,8 +30,7 @@
 //! }
 //!
 //! async fn run(arguments: &Arguments) -> Result<(), cli::Failure> {
-//!     let mut flags = toml::Table::new();
-//!     arguments.log_filter.iter().for_each(|filter| drop(flags.insert("log_filter".into(), filter.as_str().into())));
+//!     let flags = config::flags([("log_filter", arguments.log_filter.clone())]);
 //!     let config: Config = config::load(arguments.config.as_deref(), "RINGFENCE_EXAMPLE", flags)?;
 //!     telemetry::init(config.log_format, &config.log_filter)?;
 //!     let (stop, health) = (shutdown::on_signals(), health::Health::new(&["store"]));

@@ -1,5 +1,9 @@
 //! Errors of HTTP interfaces as RFC 9457 problem details: `application/problem+json` with a stable code and a hint.
 
+mod plain;
+
+pub use plain::explained;
+
 use axum::Json as JsonBody;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
@@ -63,6 +67,14 @@ pub enum RequestError {
     /// There is nothing at this path.
     #[error("there is nothing at `{0}`")]
     NotFound(String),
+    /// The HTTP framework refused the request.
+    #[error("the request is refused: {}", if .reason.is_empty() { .status.canonical_reason().unwrap_or("error") } else { .reason.as_str() })]
+    Refused {
+        /// How.
+        status: StatusCode,
+        /// What it said; may be empty.
+        reason: String,
+    },
     /// The request bears no token.
     #[error("the request bears no token")]
     TokenMissing,
@@ -76,6 +88,13 @@ impl Explain for RequestError {
         match self {
             Self::Body(_) => "request-body",
             Self::NotFound(_) => "request-not-found",
+            Self::Refused { status, .. } => match *status {
+                StatusCode::BAD_REQUEST => "request-invalid",
+                StatusCode::NOT_FOUND => "request-not-found",
+                StatusCode::METHOD_NOT_ALLOWED => "request-method",
+                StatusCode::PAYLOAD_TOO_LARGE => "request-too-large",
+                _ => "request-refused",
+            },
             Self::TokenMissing => "token-missing",
             Self::TokenWrong => "token-wrong",
         }
@@ -84,7 +103,7 @@ impl Explain for RequestError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Body(_) => "send `content-type: application/json` and a body as `/openapi.json` describes it",
-            Self::NotFound(_) => "see `/openapi.json` for what there is",
+            Self::NotFound(_) | Self::Refused { .. } => "see `/openapi.json` for what there is",
             Self::TokenMissing => "send the header `authorization: Bearer TOKEN`",
             Self::TokenWrong => "use the token from the configuration of this server",
         }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
+use crate::problem::explained;
 
 /// How long open requests may take to end once a stop was asked for.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -35,7 +36,8 @@ async fn watch(mut interrupt: Signal, mut terminate: Signal, stop: CancellationT
     std::process::exit(Exit::Interrupted.code().into());
 }
 
-/// Serves `router` until `stop`, then lets open requests end, for at most [`DRAIN`].
+/// Serves `router` until `stop`, then lets open requests end, for at most [`DRAIN`]. Whatever it refuses, it refuses as
+/// problem+json.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
     serve_draining(listener, router, stop, DRAIN).await
 }
@@ -46,7 +48,7 @@ async fn serve_draining(
     stop: CancellationToken,
     limit: Duration,
 ) -> io::Result<()> {
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = axum::serve(listener, explained(router)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(limit).await;

@@ -1,30 +1,60 @@
 //! Federated averaging, exactly: the sum is an integer sum, so no order of arrival and no rounding can change it.
 //!
 //! Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data",
-//! Algorithm 1; the fixed-point sum is ours (promise R2).
+//! Algorithm 1; the fixed-point sum is ours (promise R2). Refuses whatever could make the sum wrap, and a mean of
+//! updates that were not added whole.
 
 use super::AggregateError;
+use super::rows::{Element, within};
 use crate::ParamVector;
 use crate::params::ParamError;
 
-/// Fractional bits of the fixed-point grid on which updates are summed.
-const FRACTION_BITS: u32 = 32;
+/// Units of the fixed-point grid, on which updates are summed, in 1: 2^32.
+const GRID_UNITS: f64 = 4_294_967_296.0;
+/// Adding this to a number rounds it to the grid: from 2^20 to 2^21, one unit in the last place of an f64 is 2^-32.
+const TO_GRID: f64 = 1.5 * 1_048_576.0;
 /// The largest magnitude an update's entry may have.
 pub const MAX_MAGNITUDE: f32 = 1024.0;
 /// The largest sum of weights: 2^10 · 2^32 · 2^20 = 2^62 < i64::MAX, so that the sum cannot wrap.
 pub const MAX_WEIGHT_SUM: u64 = 1 << 20;
+
+/// Entries that exact summation can hold: finite, and of magnitude [`MAX_MAGNITUDE`] at most.
+#[derive(Debug, Clone, Copy)]
+pub struct InRange<'a, T>(&'a [T]);
+
+impl<'a, T: Element> InRange<'a, T> {
+    /// Checks every entry; the first one at fault is named.
+    pub fn new(values: &'a [T]) -> Result<Self, AggregateError> {
+        let limit = f64::from(MAX_MAGNITUDE);
+        if within(values, limit) {
+            return Ok(Self(values));
+        }
+        let beyond = |(_, value): &(usize, &T)| !within(&[**value], limit);
+        let (index, value) = values.iter().enumerate().find(beyond).ok_or(AggregateError::Empty)?;
+        Err(AggregateError::OutOfRange { index, value: nearest_f32((*value).into()) })
+    }
+}
+
+/// An update that is being added: what it weighs, and how much of it has been added.
+#[derive(Debug)]
+pub struct Addend {
+    weight: u32,
+    added: usize,
+}
 
 /// A running weighted sum of updates. Memory: 8 bytes a parameter, however many updates there are.
 #[derive(Debug, Clone)]
 pub struct FedAvg {
     sums: Vec<i64>,
     weight: u64,
+    /// Entries still missing of updates that were begun.
+    missing: usize,
 }
 
 impl FedAvg {
     /// An empty sum for updates of `len` parameters.
     pub fn new(len: usize) -> Self {
-        Self { sums: vec![0; len], weight: 0 }
+        Self { sums: vec![0; len], weight: 0, missing: 0 }
     }
 
     /// Adds one update. An error leaves the sum as it was.
@@ -32,38 +62,87 @@ impl FedAvg {
         if update.len() != self.sums.len() {
             return Err(ParamError::WrongLength { expected: self.sums.len(), found: update.len() }.into());
         }
-        if let Some(index) = update.as_slice().iter().position(|value| value.abs() > MAX_MAGNITUDE) {
-            let value = update.as_slice().get(index).copied().unwrap_or(f32::NAN);
-            return Err(AggregateError::OutOfRange { index, value });
-        }
+        let values = InRange::new(update.as_slice())?;
+        let mut addend = self.begin(weight)?;
+        self.add_block(&mut addend, values)
+    }
+
+    /// Begins an update that is added block by block; there is no mean until all of it is added.
+    pub fn begin(&mut self, weight: u32) -> Result<Addend, AggregateError> {
         let total = self.weight.saturating_add(u64::from(weight));
         if total > MAX_WEIGHT_SUM {
             return Err(AggregateError::TooManyUpdates);
         }
         self.weight = total;
-        for (sum, value) in self.sums.iter_mut().zip(update.as_slice()) {
-            *sum += i64::from(weight) * to_grid(*value);
-        }
+        self.missing = self.missing.saturating_add(self.sums.len());
+        Ok(Addend { weight, added: 0 })
+    }
+
+    /// Adds the next block of an update. An error leaves the sum as it was.
+    pub fn add_block<T: Element>(&mut self, addend: &mut Addend, block: InRange<'_, T>) -> Result<(), AggregateError> {
+        let InRange(values) = block;
+        let expected = self.sums.len();
+        let end = addend.added.saturating_add(values.len());
+        let wrong = ParamError::WrongLength { expected, found: end };
+        add_weighted(self.sums.get_mut(addend.added..end).ok_or(wrong)?, addend.weight, values);
+        addend.added = end;
+        self.missing = self.missing.saturating_sub(values.len());
         Ok(())
     }
 
-    /// The weighted mean, rounded once to the nearest f32.
+    /// Adds another sum. An error leaves the sum as it was.
+    pub fn merge(&mut self, other: &Self) -> Result<(), AggregateError> {
+        if other.sums.len() != self.sums.len() {
+            return Err(ParamError::WrongLength { expected: self.sums.len(), found: other.sums.len() }.into());
+        }
+        let total = self.weight.saturating_add(other.weight);
+        if total > MAX_WEIGHT_SUM {
+            return Err(AggregateError::TooManyUpdates);
+        }
+        self.weight = total;
+        self.missing = self.missing.saturating_add(other.missing);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum += more);
+        Ok(())
+    }
+
+    /// The weighted mean of each entry from `start` on, as many as `into` holds, rounded once to the nearest f64.
+    pub fn mean_block(&self, start: usize, into: &mut [f64]) -> Result<(), AggregateError> {
+        let means = self.means(start, into.len())?;
+        into.iter_mut().zip(means).for_each(|(slot, mean)| *slot = mean);
+        Ok(())
+    }
+
+    /// The weighted mean, each entry rounded to the nearest f32.
     pub fn finish(&self) -> Result<ParamVector, AggregateError> {
+        Ok(ParamVector::new(self.means(0, self.sums.len())?.map(nearest_f32).collect())?)
+    }
+
+    fn means(&self, start: usize, len: usize) -> Result<impl Iterator<Item = f64>, AggregateError> {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
-        let divisor = weight_to_f64(self.weight) * grid_unit();
-        Ok(ParamVector::new(self.sums.iter().map(|sum| nearest_f32(sum_to_f64(*sum) / divisor)).collect())?)
+        if self.missing > 0 {
+            return Err(AggregateError::Unfinished { missing: self.missing });
+        }
+        let (expected, end) = (self.sums.len(), start.saturating_add(len));
+        let sums = self.sums.get(start..end).ok_or(ParamError::WrongLength { expected, found: end })?;
+        let divisor = weight_to_f64(self.weight) * GRID_UNITS;
+        Ok(sums.iter().map(move |sum| sum_to_f64(*sum) / divisor))
     }
 }
 
-fn grid_unit() -> f64 {
-    2f64.powi(FRACTION_BITS.cast_signed())
+fn add_weighted<T: Element>(sums: &mut [i64], weight: u32, values: &[T]) {
+    let entries = sums.iter_mut().zip(values);
+    match i64::from(weight) {
+        1 => entries.for_each(|(sum, value)| *sum += to_grid((*value).into())),
+        weight => entries.for_each(|(sum, value)| *sum += weight * to_grid((*value).into())),
+    }
 }
 
-#[expect(clippy::as_conversions, reason = "callers bound the magnitude by 2^10, so that the grid value fits 43 bits")]
-fn to_grid(value: f32) -> i64 {
-    (f64::from(value) * grid_unit()).round_ties_even() as i64
+/// The nearest multiple of 2^-32 (ties to even) in units of 2^-32, for any magnitude below 2^19.
+#[inline]
+fn to_grid(value: f64) -> i64 {
+    (value + TO_GRID).to_bits().cast_signed() - TO_GRID.to_bits().cast_signed()
 }
 
 #[expect(clippy::as_conversions, reason = "rounds to nearest, which is the one rounding of the mean")]
@@ -76,32 +155,64 @@ fn weight_to_f64(weight: u64) -> f64 {
     weight as f64
 }
 
-#[expect(clippy::as_conversions, reason = "rounds to nearest; the input is a mean of f32 values, so in range")]
+/// The nearest f32.
+#[expect(clippy::as_conversions, reason = "rounds to nearest; what is out of range becomes infinite and is refused")]
 pub(super) fn nearest_f32(value: f64) -> f32 {
     value as f32
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn vector(values: &[f32]) -> ParamVector {
         ParamVector::new(values.to_vec()).unwrap()
     }
 
+    #[expect(clippy::as_conversions, reason = "the plain way to round to the grid")]
+    fn rounded(value: f64) -> i64 {
+        (value * 2f64.powi(32)).round_ties_even() as i64
+    }
+
+    proptest! {
+        #[test]
+        fn adding_a_constant_rounds_to_the_grid_exactly(value in -1024.0..=1024.0_f64) {
+            prop_assert_eq!(to_grid(value), rounded(value));
+        }
+
+        #[test]
+        fn no_order_grouping_or_blocking_changes_a_bit(
+            updates in prop::collection::vec((1..=8_u32, prop::collection::vec(-1024.0..=1024.0_f32, 5)), 1..12),
+            split in 0..12_usize,
+            cut in 0..=5_usize,
+        ) {
+            let mut sum = FedAvg::new(5);
+            for (weight, update) in &updates {
+                sum.add(*weight, &vector(update)).unwrap();
+            }
+            let (left, right) = updates.split_at(split.min(updates.len()));
+            let mut halves = [FedAvg::new(5), FedAvg::new(5)];
+            for (half, updates) in halves.iter_mut().zip([left, right]) {
+                for (weight, update) in updates.iter().rev() {
+                    let mut addend = half.begin(*weight).unwrap();
+                    half.add_block(&mut addend, InRange::new(&update[..cut]).unwrap()).unwrap();
+                    half.add_block(&mut addend, InRange::new(&update[cut..]).unwrap()).unwrap();
+                }
+            }
+            let [mut merged, other] = halves;
+            merged.merge(&other).unwrap();
+            prop_assert_eq!(merged.finish(), sum.finish());
+        }
+    }
+
     #[test]
-    fn the_order_of_updates_changes_no_bit() {
-        let updates: Vec<ParamVector> =
-            (0..64_u8).map(|i| vector(&[f32::from(i).sin() * 1e-3, f32::from(i).cos() * 700.0])).collect();
-        let mut forward = FedAvg::new(2);
-        let mut backward = FedAvg::new(2);
-        for update in &updates {
-            forward.add(3, update).unwrap();
+    fn ties_and_the_ends_of_the_range_round_as_the_plain_way_does() {
+        let half = 2f64.powi(-33);
+        for value in [0.0, -0.0, half, -half, 3.0 * half, -3.0 * half, 1024.0, -1024.0, 1024.0 - half, 5e-324] {
+            assert_eq!(to_grid(value), rounded(value), "{value}");
         }
-        for update in updates.iter().rev() {
-            backward.add(3, update).unwrap();
-        }
-        assert_eq!(forward.finish(), backward.finish());
     }
 
     #[test]
@@ -119,14 +230,41 @@ mod tests {
         assert!(matches!(sum.add(1, &vector(&[0.0, 2000.0])), Err(AggregateError::OutOfRange { index: 1, .. })));
         assert!(matches!(sum.add(1 << 20, &vector(&[0.0, 0.0])), Err(AggregateError::TooManyUpdates)));
         assert!(matches!(sum.add(1, &vector(&[0.0])), Err(AggregateError::Shape(_))));
+        assert!(matches!(sum.merge(&FedAvg::new(1)), Err(AggregateError::Shape(_))));
         assert_eq!(sum.finish().unwrap(), vector(&[1.0, 2.0]));
+    }
+
+    #[test]
+    fn nan_and_infinity_are_out_of_range() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1024.1] {
+            assert!(matches!(InRange::new(&[0.0, bad]), Err(AggregateError::OutOfRange { index: 1, .. })), "{bad}");
+        }
+        assert!(InRange::new(&[1024.0_f32, -1024.0]).is_ok());
+    }
+
+    #[test]
+    fn an_update_counts_whole_and_once_or_there_is_no_mean() {
+        let mut sum = FedAvg::new(3);
+        let mut addend = sum.begin(1).unwrap();
+        sum.add_block(&mut addend, InRange::new(&[1.0_f32, 2.0]).unwrap()).unwrap();
+        assert_eq!(sum.finish(), Err(AggregateError::Unfinished { missing: 1 }));
+        let beyond = sum.add_block(&mut addend, InRange::new(&[3.0_f32, 4.0]).unwrap());
+        assert!(matches!(beyond, Err(AggregateError::Shape(_))));
+        sum.add_block(&mut addend, InRange::new(&[3.0_f32]).unwrap()).unwrap();
+        assert_eq!(sum.finish().unwrap(), vector(&[1.0, 2.0, 3.0]));
     }
 
     #[test]
     fn the_largest_admissible_sum_does_not_wrap() {
         let weight = u32::try_from(MAX_WEIGHT_SUM).unwrap();
-        let mut sum = FedAvg::new(1);
-        sum.add(weight, &vector(&[-MAX_MAGNITUDE])).unwrap();
-        assert_eq!(sum.finish().unwrap(), vector(&[-MAX_MAGNITUDE]));
+        for extreme in [-MAX_MAGNITUDE, MAX_MAGNITUDE] {
+            let mut sum = FedAvg::new(1);
+            sum.add(weight, &vector(&[extreme])).unwrap();
+            assert_eq!(sum.add(1, &vector(&[extreme])), Err(AggregateError::TooManyUpdates));
+            let mut full = FedAvg::new(1);
+            full.add(1, &vector(&[extreme])).unwrap();
+            assert_eq!(full.merge(&sum), Err(AggregateError::TooManyUpdates));
+            assert_eq!(sum.finish().unwrap(), vector(&[extreme]));
+        }
     }
 }

@@ -1,22 +1,26 @@
 //! Phase 4: the candidate is known and participants evaluate it on their temporal hold-outs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Evaluated, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step, Tally};
+use super::{AcceptedUpdate, Change, Evaluated, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
+use super::{Tally, all_came};
 use crate::update::Evaluation;
 use crate::{Digest, ParticipantId, Timestamp};
 
 /// The candidate, and who evaluated it so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Aggregated {
     /// What was announced.
-    pub plan: RoundPlan,
-    /// Whose update counts, and its digest.
-    pub accepted: BTreeMap<ParticipantId, Digest>,
+    pub plan: Arc<RoundPlan>,
+    /// Whose update counts, and what of it.
+    pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
+    /// Who is not heard of at present.
+    pub lost: BTreeSet<ParticipantId>,
     /// Digest of the candidate's parameters.
     pub candidate: Digest,
+    /// Digest of what the server keeps for the next round.
+    pub server_state: Option<Digest>,
     /// When it was computed.
     pub aggregated_at: Timestamp,
     /// The evaluations so far.
@@ -28,19 +32,24 @@ impl Aggregated {
         self.aggregated_at.plus(self.plan.deadlines.evaluate())
     }
 
+    /// Whether everybody evaluated who is still there.
     pub(super) fn is_full(&self) -> bool {
-        self.evaluations.len() == self.accepted.len()
+        let somebody = !self.evaluations.is_empty();
+        somebody && all_came(self.accepted.keys(), |id| self.evaluations.contains_key(id), &self.lost)
     }
 
-    pub(super) fn apply(&self, event: &RoundEvent) -> Step {
-        match event {
-            RoundEvent::EvaluationAccepted { evaluation, .. } => Some(self.accept(evaluation)),
-            RoundEvent::EvaluationClosed { .. } => Some(Ok(self.close())),
-            _ => None,
-        }
+    pub(super) fn advance(&mut self, event: &RoundEvent) -> Step {
+        let changed = match event {
+            RoundEvent::EvaluationAccepted { evaluation, .. } => return Some(self.accept(evaluation)),
+            RoundEvent::Lost { participant_id, .. } => self.lost.insert(participant_id.clone()),
+            RoundEvent::Returned { participant_id, .. } => self.lost.remove(participant_id),
+            RoundEvent::EvaluationClosed { .. } => return Some(Ok(Change::To(self.close()))),
+            _ => return None,
+        };
+        Some(Ok(Change::within(changed)))
     }
 
-    fn accept(&self, evaluation: &Evaluation) -> Result<RoundState, IllegalTransition> {
+    fn accept(&mut self, evaluation: &Evaluation) -> Result<Change, IllegalTransition> {
         let participant_id = &evaluation.participant_id;
         if !self.accepted.contains_key(participant_id) {
             return Err(IllegalTransition::NotTakingPart(participant_id.clone()));
@@ -49,16 +58,20 @@ impl Aggregated {
             return Err(IllegalTransition::OtherCandidate { expected: self.candidate, found: evaluation.candidate });
         }
         // The first evaluation stands: a second draw of noise over the same counts would cost privacy for nothing.
-        let mut next = self.clone();
-        next.evaluations.entry(participant_id.clone()).or_insert_with(|| evaluation.clone());
-        Ok(RoundState::Aggregated(next))
+        if self.evaluations.contains_key(participant_id) {
+            return Ok(Change::None);
+        }
+        self.lost.remove(participant_id);
+        self.evaluations.insert(participant_id.clone(), evaluation.clone());
+        Ok(Change::Within)
     }
 
     fn close(&self) -> RoundState {
         RoundState::Evaluated(Evaluated {
-            plan: self.plan.clone(),
+            plan: Arc::clone(&self.plan),
             accepted: self.accepted.clone(),
             candidate: self.candidate,
+            server_state: self.server_state,
             tally: self.evaluations.values().fold(Tally::default(), Tally::with),
         })
     }

@@ -1,19 +1,21 @@
 //! Phase 1: the round is announced and participants join.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Collecting, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step, has_quorum, no_quorum};
+use super::{Change, Collecting, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
+use super::{all_came, has_quorum, no_quorum};
 use crate::{ParticipantId, Timestamp};
 
 /// Who joined so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Announced {
     /// What was announced.
-    pub plan: RoundPlan,
+    pub plan: Arc<RoundPlan>,
     /// Who joined.
     pub joined: BTreeSet<ParticipantId>,
+    /// Who is not heard of at present.
+    pub lost: BTreeSet<ParticipantId>,
 }
 
 impl Announced {
@@ -21,25 +23,32 @@ impl Announced {
         self.plan.announced_at.plus(self.plan.deadlines.join())
     }
 
+    /// Whether everybody joined who is still there, and they are enough.
     pub(super) fn is_full(&self) -> bool {
-        self.joined == self.plan.cohort
+        let enough = has_quorum(&self.plan, self.joined.len());
+        enough && all_came(self.plan.cohort.iter(), |id| self.joined.contains(id), &self.lost)
     }
 
-    pub(super) fn apply(&self, event: &RoundEvent) -> Step {
-        match event {
-            RoundEvent::Joined { participant_id, .. } => Some(self.join(participant_id)),
-            RoundEvent::JoinClosed { at } => Some(Ok(self.close(*at))),
-            _ => None,
-        }
+    pub(super) fn advance(&mut self, event: &RoundEvent) -> Step {
+        let changed = match event {
+            RoundEvent::Joined { participant_id, .. } => return Some(self.join(participant_id)),
+            RoundEvent::Lost { participant_id, .. } => self.lost.insert(participant_id.clone()),
+            RoundEvent::Returned { participant_id, .. } => self.lost.remove(participant_id),
+            RoundEvent::Excluded { participant_id, .. } => {
+                self.joined.remove(participant_id) | self.lost.insert(participant_id.clone())
+            }
+            RoundEvent::JoinClosed { at } => return Some(Ok(Change::To(self.close(*at)))),
+            _ => return None,
+        };
+        Some(Ok(Change::within(changed)))
     }
 
-    fn join(&self, participant_id: &ParticipantId) -> Result<RoundState, IllegalTransition> {
+    fn join(&mut self, participant_id: &ParticipantId) -> Result<Change, IllegalTransition> {
         if !self.plan.cohort.contains(participant_id) {
             return Err(IllegalTransition::NotTakingPart(participant_id.clone()));
         }
-        let mut next = self.clone();
-        next.joined.insert(participant_id.clone());
-        Ok(RoundState::Announced(next))
+        let returned = self.lost.remove(participant_id);
+        Ok(Change::within(self.joined.insert(participant_id.clone()) | returned))
     }
 
     fn close(&self, at: Timestamp) -> RoundState {
@@ -47,10 +56,12 @@ impl Announced {
             return no_quorum(&self.plan, self.joined.len(), at);
         }
         RoundState::Collecting(Collecting {
-            plan: self.plan.clone(),
+            plan: Arc::clone(&self.plan),
             joined: self.joined.clone(),
+            lost: BTreeSet::new(),
             opened_at: at,
             accepted: BTreeMap::new(),
+            excluded: BTreeSet::new(),
         })
     }
 }

@@ -1,30 +1,33 @@
 //! Phase 3: the set of updates is closed; the coordinator computes the candidate from exactly this set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Aggregated, RoundEvent, RoundPlan, RoundState};
-use crate::{Digest, ParticipantId};
+use super::{AcceptedUpdate, Aggregated, Change, RoundEvent, RoundPlan, RoundState, Step};
+use crate::ParticipantId;
 
 /// The closed set of updates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Collected {
     /// What was announced.
-    pub plan: RoundPlan,
-    /// Whose update counts, and its digest.
-    pub accepted: BTreeMap<ParticipantId, Digest>,
+    pub plan: Arc<RoundPlan>,
+    /// Whose update counts, and what of it.
+    pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
+    /// Who is not heard of at present.
+    pub lost: BTreeSet<ParticipantId>,
 }
 
 impl Collected {
-    pub(super) fn apply(&self, event: &RoundEvent) -> Option<RoundState> {
-        let RoundEvent::Aggregated { candidate, at } = event else { return None };
-        Some(RoundState::Aggregated(Aggregated {
-            plan: self.plan.clone(),
+    pub(super) fn advance(&self, event: &RoundEvent) -> Step {
+        let RoundEvent::Aggregated { candidate, server_state, at } = event else { return None };
+        Some(Ok(Change::To(RoundState::Aggregated(Aggregated {
+            plan: Arc::clone(&self.plan),
             accepted: self.accepted.clone(),
+            lost: self.lost.clone(),
             candidate: *candidate,
+            server_state: *server_state,
             aggregated_at: *at,
             evaluations: BTreeMap::new(),
-        }))
+        }))))
     }
 }

@@ -1,23 +1,27 @@
 //! Phase 2: those who joined train and deliver their updates.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Collected, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step, has_quorum, no_quorum};
-use crate::{Digest, ParticipantId, Timestamp};
+use super::{AcceptedUpdate, Change, Collected, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
+use super::{has_quorum, no_quorum};
+use crate::{ParticipantId, Timestamp};
 
 /// Whose update is durable so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Collecting {
     /// What was announced.
-    pub plan: RoundPlan,
+    pub plan: Arc<RoundPlan>,
     /// Who joined.
     pub joined: BTreeSet<ParticipantId>,
+    /// Who is not heard of at present.
+    pub lost: BTreeSet<ParticipantId>,
     /// When collection began.
     pub opened_at: Timestamp,
-    /// Whose update is durable, and its digest.
-    pub accepted: BTreeMap<ParticipantId, Digest>,
+    /// Whose update is durable, and what counts of it.
+    pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
+    /// Whose updates count no more.
+    pub excluded: BTreeSet<ParticipantId>,
 }
 
 impl Collecting {
@@ -25,39 +29,73 @@ impl Collecting {
         self.opened_at.plus(self.plan.deadlines.collect())
     }
 
+    /// Who joined and has not delivered, lost or not.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &ParticipantId> {
+        self.joined.iter().filter(|id| !self.accepted.contains_key(*id) && !self.excluded.contains(*id))
+    }
+
+    /// Whether there is nothing more to wait for: the goal is reached, or everybody delivered who is still there. The
+    /// root participant, without whose update there is no aggregate, is waited for in any case.
     pub(super) fn is_full(&self) -> bool {
-        self.accepted.len() == self.joined.len()
+        let enough = has_quorum(&self.plan, self.accepted.len());
+        let goal = usize::try_from(self.plan.goal).is_ok_and(|goal| self.accepted.len() >= goal);
+        let mut present = self.awaited().filter(|id| !self.lost.contains(*id));
+        enough && if goal { !present.any(|id| self.plan.root.as_ref() == Some(id)) } else { present.next().is_none() }
     }
 
-    pub(super) fn apply(&self, event: &RoundEvent) -> Step {
-        match event {
+    pub(super) fn advance(&mut self, event: &RoundEvent) -> Step {
+        let changed = match event {
             // A participant whose answer was lost joins again; it is told that it has joined.
-            RoundEvent::Joined { participant_id, .. } if self.joined.contains(participant_id) => {
-                Some(Ok(RoundState::Collecting(self.clone())))
+            RoundEvent::Joined { participant_id, .. } if !self.joined.contains(participant_id) => return None,
+            RoundEvent::Joined { participant_id, .. } | RoundEvent::Returned { participant_id, .. } => {
+                self.lost.remove(participant_id)
             }
-            RoundEvent::UpdateAccepted { participant_id, payload, .. } => Some(self.accept(participant_id, *payload)),
-            RoundEvent::CollectionClosed { at } => Some(Ok(self.close(*at))),
-            _ => None,
-        }
+            RoundEvent::Lost { participant_id, .. } => self.lost.insert(participant_id.clone()),
+            RoundEvent::Excluded { participant_id, .. } => {
+                self.accepted.remove(participant_id).is_some() | self.excluded.insert(participant_id.clone())
+            }
+            RoundEvent::UpdateAccepted { participant_id, update, .. } => {
+                return Some(self.accept(participant_id, update));
+            }
+            RoundEvent::CollectionClosed { at } => return Some(Ok(Change::To(self.close(*at)))),
+            _ => return None,
+        };
+        Some(Ok(Change::within(changed)))
     }
 
-    fn accept(&self, participant_id: &ParticipantId, payload: Digest) -> Result<RoundState, IllegalTransition> {
-        if !self.joined.contains(participant_id) {
+    fn accept(&mut self, participant_id: &ParticipantId, update: &AcceptedUpdate) -> Result<Change, IllegalTransition> {
+        self.plan.staleness(update.trained_in)?;
+        // Who joined the earlier round that a late update was trained in, this round cannot know; the intake does.
+        let is_late = update.trained_in != self.plan.round_id.number;
+        let takes_part = is_late || self.joined.contains(participant_id);
+        if !takes_part || self.excluded.contains(participant_id) {
             return Err(IllegalTransition::NotTakingPart(participant_id.clone()));
         }
-        if let Some(first) = self.accepted.get(participant_id).filter(|first| **first != payload) {
-            let participant_id = participant_id.clone();
-            return Err(IllegalTransition::Equivocation { participant_id, first: *first, second: payload });
+        match self.accepted.get(participant_id) {
+            None => {
+                self.lost.remove(participant_id);
+                self.accepted.insert(participant_id.clone(), update.clone());
+                Ok(Change::Within)
+            }
+            Some(first) if first.payload == update.payload => Ok(Change::None),
+            Some(first) if first.trained_in != update.trained_in => {
+                Err(IllegalTransition::Delivered(participant_id.clone()))
+            }
+            Some(first) => {
+                let (participant_id, first, second) = (participant_id.clone(), first.payload, update.payload);
+                Err(IllegalTransition::Equivocation { participant_id, first, second })
+            }
         }
-        let mut next = self.clone();
-        next.accepted.insert(participant_id.clone(), payload);
-        Ok(RoundState::Collecting(next))
     }
 
     fn close(&self, at: Timestamp) -> RoundState {
         if !has_quorum(&self.plan, self.accepted.len()) {
             return no_quorum(&self.plan, self.accepted.len(), at);
         }
-        RoundState::Collected(Collected { plan: self.plan.clone(), accepted: self.accepted.clone() })
+        RoundState::Collected(Collected {
+            plan: Arc::clone(&self.plan),
+            accepted: self.accepted.clone(),
+            lost: self.lost.clone(),
+        })
     }
 }

@@ -1,10 +1,11 @@
 //! Phase 5: the evaluations are closed and summed; the coordinator signs the round's record.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Committed, RoundEvent, RoundPlan, RoundState};
+use super::{AcceptedUpdate, Change, Committed, RoundEvent, RoundPlan, RoundState, Step};
 use crate::update::Evaluation;
 use crate::{Digest, ParticipantId};
 
@@ -25,7 +26,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn with(self, evaluation: &Evaluation) -> Self {
+    /// The tally with one more site's evaluation.
+    #[must_use]
+    pub fn with(self, evaluation: &Evaluation) -> Self {
         Self {
             sites: self.sites.saturating_add(1),
             true_positives: self.true_positives.saturating_add(evaluation.true_positives),
@@ -54,26 +57,29 @@ fn ratio(part: i64, rest: i64) -> Option<f64> {
 }
 
 /// The result, ready to be signed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Evaluated {
     /// What was announced.
-    pub plan: RoundPlan,
-    /// Whose update counts, and its digest.
-    pub accepted: BTreeMap<ParticipantId, Digest>,
+    pub plan: Arc<RoundPlan>,
+    /// Whose update counts, and what of it.
+    pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
     /// Digest of the candidate's parameters.
     pub candidate: Digest,
+    /// Digest of what the server keeps for the next round.
+    pub server_state: Option<Digest>,
     /// The summed evaluations.
     pub tally: Tally,
 }
 
 impl Evaluated {
-    pub(super) fn apply(&self, event: &RoundEvent) -> Option<RoundState> {
+    pub(super) fn advance(&self, event: &RoundEvent) -> Step {
         let RoundEvent::Committed { record, at } = event else { return None };
-        Some(RoundState::Committed(Committed {
-            plan: self.plan.clone(),
+        Some(Ok(Change::To(RoundState::Committed(Committed {
+            plan: Arc::clone(&self.plan),
             candidate: self.candidate,
+            server_state: self.server_state,
             record: *record,
             at: *at,
-        }))
+        }))))
     }
 }

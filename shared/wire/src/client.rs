@@ -1,25 +1,37 @@
-//! A participant's end of the protocol. Every call is safe to repeat; none is repeated here.
+//! A participant's end of the protocol. Every call is safe to repeat; none is repeated here. Every wait ends: a call that
+//! is not answered, a stream that falls silent and a connection that does not answer are errors.
+
+mod link;
+mod presence;
+mod upload;
 
 use std::time::Duration;
 
 use prost::bytes::Bytes;
 use shared::document::SignedDocument;
 use shared::{Digest, ReleaseId, RoundId, TaskId};
-use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status, Streaming};
 
-use crate::convert::{checked, chunks};
+use self::link::Link;
+pub use self::presence::Presence;
+use crate::convert::piece;
 use crate::proto::{self, federation_client::FederationClient};
-use crate::tls::{PemIdentity, client_tls};
-use crate::view::{Enrolled, ReleaseBundle, RoundView, TaskView};
+use crate::tls::PemIdentity;
+use crate::view::{EnrolAnswer, ReleaseBundle, RoundView, TaskView, UpdateOpen};
 use crate::{MAX_MESSAGE_BYTES, SILENCE, WireError};
 
-const CONNECT: Duration = Duration::from_secs(5);
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long a call may take that is one question and one answer, and how long a transfer may stand still.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The most tasks that a coordinator may list.
+const MAX_TASKS: usize = 10_000;
 
-/// A connection to the coordinator. Clones share it.
+/// Two connections to the coordinator, each dialled when it is needed and not there: one for parameters and updates, one
+/// for everything else, so that no heartbeat waits behind a model. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Client(FederationClient<Channel>);
+pub struct Client {
+    control: FederationClient<Link>,
+    bulk: FederationClient<Link>,
+}
 
 impl Client {
     /// Connects to `address` (`https://host:port`), whose certificate must be of `ca_certificate` (PEM).
@@ -30,92 +42,125 @@ impl Client {
         ca_certificate: &str,
         identity: Option<PemIdentity<'_>>,
     ) -> Result<Self, WireError> {
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .and_then(|endpoint| endpoint.tls_config(client_tls(ca_certificate, identity)))
-            .map_err(|error| WireError::setup(&error))?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE);
-        let channel = endpoint.connect().await.map_err(|error| WireError::unreachable(&error))?;
-        let client = FederationClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self(client))
+        let control = Link::new(address, ca_certificate, identity)?;
+        control.sender().await.map_err(|error| WireError::unreachable(&error))?;
+        let bulk = Link::new(address, ca_certificate, identity)?;
+        Ok(Self { control: calls(control), bulk: calls(bulk) })
+    }
+
+    fn control(&self) -> FederationClient<Link> {
+        self.control.clone()
+    }
+
+    fn bulk(&self) -> FederationClient<Link> {
+        self.bulk.clone()
     }
 
     /// Trades a signed [`shared::enrolment::Enrolment`] for a certificate.
-    pub async fn enrol(&self, enrolment: SignedDocument) -> Result<Enrolled, WireError> {
-        let mut client = self.0.clone();
-        Ok(client.enrol(proto::SignedDocument::from(enrolment)).await?.into_inner().into())
+    pub async fn enrol(&self, enrolment: SignedDocument) -> Result<EnrolAnswer, WireError> {
+        answer(ANSWER, self.control().enrol(proto::SignedDocument::from(enrolment))).await?.try_into()
+    }
+
+    /// Trades a signed `Renewal` for the next certificate; connect anew with it.
+    pub async fn renew(&self, renewal: SignedDocument) -> Result<EnrolAnswer, WireError> {
+        answer(ANSWER, self.control().renew(proto::SignedDocument::from(renewal))).await?.try_into()
     }
 
     /// The tasks whose cohort this participant is in.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, WireError> {
-        let mut stream = self.0.clone().list_tasks(proto::ListTasksRequest {}).await?.into_inner();
+        let mut stream = answer(ANSWER, self.control().list_tasks(proto::ListTasksRequest {})).await?;
         let mut tasks = Vec::new();
-        while let Some(message) = stream.message().await? {
+        while let Some(message) = next(ANSWER, &mut stream).await? {
+            if tasks.len() >= MAX_TASKS {
+                return Err(WireError::malformed("tasks", format!("more than {MAX_TASKS}")));
+            }
             tasks.push(message.try_into()?);
         }
         Ok(tasks)
     }
 
-    /// Watches the rounds of a task.
-    pub async fn watch(&self, task_id: &TaskId) -> Result<RoundViews, WireError> {
-        let request = proto::WatchRoundRequest { task_id: task_id.to_string() };
-        Ok(RoundViews(self.0.clone().watch_round(request).await?.into_inner()))
+    /// Watches the rounds of a task, and tells the coordinator what `presence` says as long as the views are kept.
+    pub async fn watch(&self, task_id: &TaskId, presence: &Presence) -> Result<RoundViews, WireError> {
+        let heartbeats = presence.heartbeats(task_id.clone());
+        Ok(RoundViews(answer(SILENCE, self.control().watch_round(heartbeats)).await?))
     }
 
     /// Joins a round with a signed [`shared::update::Join`].
     pub async fn join(&self, join: SignedDocument) -> Result<(), WireError> {
-        self.0.clone().join_round(proto::SignedDocument::from(join)).await?;
-        Ok(())
+        answer(ANSWER, self.control().join_round(proto::SignedDocument::from(join))).await.map(drop)
     }
 
-    /// Fetches parameters of exactly `len` bytes. The caller checks their digest.
-    pub async fn fetch(&self, digest: Digest, len: usize) -> Result<Vec<u8>, WireError> {
-        let request = proto::FetchParamsRequest { digest: digest.as_bytes().to_vec() };
-        let mut stream = self.0.clone().fetch_params(request).await?.into_inner();
-        let mut bytes = Vec::with_capacity(len);
-        while let Some(message) = stream.message().await? {
-            let (offset, data) = checked(message)?;
-            let in_order = usize::try_from(offset).is_ok_and(|offset| offset == bytes.len());
-            if !in_order || bytes.len().saturating_add(data.len()) > len {
-                return Err(WireError::malformed("chunk", format!("offset {offset} does not follow {}", bytes.len())));
+    /// Fetches parameters of exactly `len` bytes into `params`, from where it ends on. The caller checks their digest.
+    ///
+    /// On an error `params` keeps what came, and the same call goes on from there.
+    pub async fn fetch(&self, digest: Digest, len: usize, params: &mut Vec<u8>) -> Result<(), WireError> {
+        let offset = u64::try_from(params.len()).unwrap_or(u64::MAX);
+        params.reserve_exact(len.saturating_sub(params.len()));
+        let request = proto::FetchParamsRequest { digest: digest.as_bytes().to_vec(), offset };
+        let mut stream = answer(ANSWER, self.bulk().fetch_params(request)).await?;
+        while let Some(message) = next(ANSWER, &mut stream).await? {
+            let found = piece(message)?;
+            let in_order = usize::try_from(found.offset).is_ok_and(|offset| offset == params.len());
+            if !in_order || params.len().saturating_add(found.data.len()) > len {
+                let reason = format!("offset {} does not follow {} of {len}", found.offset, params.len());
+                return Err(WireError::malformed("chunk", reason));
             }
-            bytes.extend_from_slice(&data);
+            params.extend_from_slice(&found.data);
         }
-        if bytes.len() == len { Ok(bytes) } else { Err(WireError::malformed("params", "ended early")) }
+        if params.len() == len { Ok(()) } else { Err(WireError::malformed("params", "ended early")) }
     }
 
-    /// Sends an update: its signed [`shared::update::UpdateHeader`] and the parameters' bytes.
+    /// Sends an update: waits for a place, sends `payload` from where the coordinator wants it, and follows how much is
+    /// durable with `on_progress(durable, total)`, in bytes.
     ///
     /// The answer is the signed [`shared::update::UpdateReceipt`]: the update is durable.
-    pub async fn submit_update(&self, header: SignedDocument, params: Bytes) -> Result<SignedDocument, WireError> {
-        use proto::update_part::Part;
-        let header = Part::Header(header.into());
-        let parts = std::iter::once(header).chain(chunks(params).map(Part::Chunk));
-        let stream = tokio_stream::iter(parts.map(|part| proto::UpdatePart { part: Some(part) }));
-        self.0.clone().submit_update(stream).await?.into_inner().try_into()
+    pub async fn submit_update(
+        &self,
+        open: UpdateOpen,
+        payload: Bytes,
+        on_progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<SignedDocument, WireError> {
+        upload::submit(self.bulk(), open, payload, on_progress).await
     }
 
     /// Sends a signed [`shared::update::Evaluation`].
     pub async fn submit_evaluation(&self, evaluation: SignedDocument) -> Result<(), WireError> {
-        self.0.clone().submit_evaluation(proto::SignedDocument::from(evaluation)).await?;
-        Ok(())
+        answer(ANSWER, self.control().submit_evaluation(proto::SignedDocument::from(evaluation))).await.map(drop)
     }
 
     /// The signed [`shared::release::RoundRecord`] of a committed round.
     pub async fn round_record(&self, round_id: &RoundId) -> Result<SignedDocument, WireError> {
         let request = proto::GetRoundRecordRequest { task_id: round_id.task_id.to_string(), round: round_id.number.0 };
-        self.0.clone().get_round_record(request).await?.into_inner().try_into()
+        answer(ANSWER, self.control().get_round_record(request)).await?.try_into()
     }
 
     /// A release by its id, or the latest.
     pub async fn release(&self, release_id: Option<&ReleaseId>) -> Result<ReleaseBundle, WireError> {
         let request = proto::GetReleaseRequest { release_id: release_id.map(ToString::to_string).unwrap_or_default() };
-        self.0.clone().get_release(request).await?.into_inner().try_into()
+        answer(ANSWER, self.control().get_release(request)).await?.try_into()
     }
+}
+
+fn calls(link: Link) -> FederationClient<Link> {
+    let origin = link.origin();
+    FederationClient::with_origin(link, origin)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// The answer to `call`, when it comes within `patience`.
+async fn answer<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, WireError> {
+    let answered = tokio::time::timeout(patience, call).await.map_err(|_| WireError::silent(patience))?;
+    Ok(answered?.into_inner())
+}
+
+/// The next message of `stream`, when it comes within `patience`.
+async fn next<T>(patience: Duration, stream: &mut Streaming<T>) -> Result<Option<T>, WireError> {
+    let message = tokio::time::timeout(patience, stream.message()).await;
+    Ok(message.map_err(|_| WireError::silent(patience))??)
 }
 
 /// A task's rounds as they go on.
@@ -125,8 +170,6 @@ pub struct RoundViews(Streaming<proto::RoundView>);
 impl RoundViews {
     /// The next view; `None` when the task has ended. Fails when the coordinator is silent for [`SILENCE`].
     pub async fn next(&mut self) -> Result<Option<RoundView>, WireError> {
-        let silent = |_| WireError::Unreachable { reason: format!("silent for {} s", SILENCE.as_secs()) };
-        let message = tokio::time::timeout(SILENCE, self.0.message()).await.map_err(silent)??;
-        message.map(RoundView::try_from).transpose()
+        next(SILENCE, &mut self.0).await?.map(RoundView::try_from).transpose()
     }
 }

@@ -1,5 +1,8 @@
 //! How a refusal travels: `tonic::Status` with the error's code and hint in its metadata.
 
+use std::error::Error;
+use std::time::Duration;
+
 use shared::Explain;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -28,6 +31,12 @@ pub enum WireError {
         /// What the transport said.
         reason: String,
     },
+    /// The other side keeps its connection and says nothing.
+    #[error("the other side said nothing for {seconds} s")]
+    Silent {
+        /// For how long.
+        seconds: u64,
+    },
     /// A message is not what the protocol says.
     #[error("`{field}` is malformed: {reason}")]
     Malformed {
@@ -49,11 +58,15 @@ impl WireError {
         Self::Malformed { field, reason: reason.to_string() }
     }
 
-    pub(crate) fn setup(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn silent(after: Duration) -> Self {
+        Self::Silent { seconds: after.as_secs() }
+    }
+
+    pub(crate) fn setup(error: &dyn Error) -> Self {
         Self::Setup { reason: with_causes(error) }
     }
 
-    pub(crate) fn unreachable(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unreachable(error: &dyn Error) -> Self {
         Self::Unreachable { reason: with_causes(error) }
     }
 
@@ -68,7 +81,7 @@ impl WireError {
     /// Whether the same call may succeed later: the other side was not reached, is busy, or is starting.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Silent { .. } => true,
             Self::Refused { status, .. } => {
                 matches!(status, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
             }
@@ -82,6 +95,7 @@ impl Explain for WireError {
         match self {
             Self::Refused { .. } => "wire-refused",
             Self::Unreachable { .. } => "wire-unreachable",
+            Self::Silent { .. } => "wire-silent",
             Self::Malformed { .. } => "wire-malformed",
             Self::Setup { .. } => "wire-setup",
         }
@@ -93,6 +107,7 @@ impl Explain for WireError {
             Self::Unreachable { .. } => {
                 "check the address, the network and the certificates; the call is safe to repeat"
             }
+            Self::Silent { .. } => "check the load of both sides; the call is safe to repeat",
             Self::Malformed { .. } => "check that both sides run the same version",
             Self::Setup { .. } => "check the PEM files and that the address reads `https://host:port`",
         }
@@ -111,7 +126,8 @@ pub fn refuse(code: Code, error: &dyn Explain) -> Status {
 
 impl From<WireError> for Status {
     fn from(error: WireError) -> Self {
-        refuse(Code::InvalidArgument, &error)
+        let code = if error.is_transient() { Code::DeadlineExceeded } else { Code::InvalidArgument };
+        refuse(code, &error)
     }
 }
 
@@ -126,14 +142,14 @@ impl From<Status> for WireError {
                 message: status.message().to_owned(),
                 hint: hint.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default(),
             },
-            None => Self::Unreachable { reason: with_causes(&status) },
+            None => Self::Unreachable { reason: status.source().map_or_else(|| status.to_string(), with_causes) },
         }
     }
 }
 
 /// The message of an error and of everything that caused it: transport errors say little by themselves.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
+fn with_causes(error: &dyn Error) -> String {
+    std::iter::successors(error.source(), |cause| (*cause).source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 

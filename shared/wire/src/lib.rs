@@ -5,29 +5,39 @@
 
 pub mod client;
 mod convert;
+pub mod decode;
 mod error;
+mod http2;
 mod proto;
 pub mod server;
 mod tls;
 mod view;
 
-pub use convert::UpdatePart;
 pub use error::{WireError, refuse};
 pub use prost::bytes::Bytes;
 pub use tls::PemIdentity;
 pub use tonic::{Code, Status, async_trait};
-pub use view::{Enrolled, Phase, ReleaseBundle, RoundView, TaskState, TaskView};
+pub use view::{
+    Activity, EnrolAnswer, Enrolled, Heartbeat, Phase, Piece, ReleaseBundle, RoundView, TaskState, TaskView,
+    UpdateOpen, UpdatePart, UploadProgress,
+};
 
 use std::time::Duration;
 
-/// The largest piece of parameters in one message.
+use shared::params::MAX_PARAMS;
+
+/// The largest piece of parameters in one message. An update is digested in chunks of this size.
 pub const CHUNK_BYTES: usize = 256 * 1024;
+/// The most chunks an update may have: no encoding takes more than four bytes a parameter.
+pub const MAX_CHUNKS: usize = (MAX_PARAMS * size_of::<f32>()).div_ceil(CHUNK_BYTES);
 /// The largest message either side takes.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-/// How often a watched round says that it is alive when nothing changes.
-pub const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a watcher hears nothing before it takes the coordinator for gone.
-pub const SILENCE: Duration = Duration::from_secs(8);
+/// How often each side of a watched round, and the coordinator within an upload, says that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long the coordinator hears no heartbeat before it takes a participant for dead.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a watching participant hears nothing before it takes the coordinator for gone.
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// A digest's or key id's bytes on the wire.
 const DIGEST_BYTES: usize = 32;

@@ -5,8 +5,6 @@
 //! in production; no network and no signatures. Noise and samples follow `--seed` so that a run can be repeated, which
 //! is right for measuring quality and **not private**.
 
-mod parallel;
-mod plan;
 mod regime;
 mod report;
 mod site;

@@ -1,5 +1,7 @@
 //! The ways to learn that are compared: each site alone, federated, federated and private, all data in one place.
 
+use examples::parallel;
+use examples::plan::Plan;
 use indicatif::{ProgressBar, ProgressStyle};
 use participant::feature::WIDTH;
 use participant::quality::Quality;
@@ -7,14 +9,11 @@ use participant::train::{Dataset, ExactNoise, train_round};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::ParamVector;
-use shared::aggregate::aggregate;
-use shared::task::AggregationRule;
+use shared::aggregate::{AggregateError, FedAvg};
 use shared_model::{Model, initial_params};
 use shared_ops::cli::Failure;
 use shared_privacy::noise::GaussianNoise;
 
-use crate::parallel;
-use crate::plan::Plan;
 use crate::report::{MEAN, Row};
 use crate::site::Site;
 
@@ -128,9 +127,8 @@ impl Federation {
         let bar = progress(&label, u64::from(plan.rounds));
         let mut model = self.first(plan)?;
         for round in 0..plan.rounds {
-            let updates =
-                parallel::map(own, |index, dataset| Ok((1, self.update(&model, dataset, plan, (index, round))?)))?;
-            model = step(&model, &aggregate(AggregationRule::FedAvg, &updates).map_err(Failure::from)?)?;
+            let updates = parallel::map(own, |index, dataset| self.update(&model, dataset, plan, (index, round)))?;
+            model = step(&model, &mean(&updates).map_err(Failure::from)?)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -155,6 +153,12 @@ impl Federation {
         let mut noise = ExactNoise(GaussianNoise::from_seed(noise_seed));
         Ok(train_round(model, dataset, &plan.recipe, &mut rng, &mut noise).map_err(Failure::from)?)
     }
+}
+
+fn mean(updates: &[ParamVector]) -> Result<ParamVector, AggregateError> {
+    let mut sum = FedAvg::new(updates.first().map_or(0, ParamVector::len));
+    updates.iter().try_for_each(|update| sum.add(1, update))?;
+    sum.finish()
 }
 
 fn step(model: &Model, update: &ParamVector) -> anyhow::Result<Model> {

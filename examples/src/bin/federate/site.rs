@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use examples::parallel;
 use participant::collect::{self, Collector, Format};
 use participant::event::Event;
 use participant::feature::{Engine, WIDTH};
@@ -15,8 +16,6 @@ use participant::train::Dataset;
 use shared::Timestamp;
 use shared_crypto::TokenKey;
 use shared_ops::cli::Failure;
-
-use crate::parallel;
 
 const LABELS: &str = ".labels.csv.gz";
 /// Files of events, the preferred first.

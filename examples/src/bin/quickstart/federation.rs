@@ -14,11 +14,15 @@ use participant::online::Online;
 use participant::records::{Records, keep_labels};
 use participant::rpc::{self, Credentials, Membership, Outcome};
 use participant::site::{Randomness, Site};
+use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
 use shared::document::SignedDocument;
+use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
+use shared::local::LocalTraining;
+use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
-use shared::task::{AggregationRule, Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
 use shared::{AssetId, Clock, TaskId, Timestamp};
 use shared_crypto::digest_of;
 use shared_ops::clock::SystemClock;
@@ -218,10 +222,14 @@ fn task(members: &[Member], seed: u64, now: Timestamp) -> Result<Task, anyhow::E
             learning_rate: 1.0,
             momentum: 0.5,
             clip_norm: 1.0,
+            local: LocalTraining::default(),
             noise_multiplier: Some(calibrate(training, SAMPLING_RATE, ROUNDS * STEPS)?),
         },
         privacy: PrivacyTerms { unit: PrivacyUnit::Record, ceiling: CEILING, evaluation_rho: EVALUATION_RHO },
-        aggregation: AggregationRule::FedAvg,
+        aggregation: Aggregation::default(),
+        encodings: vec![Encoding::F32],
+        participation: Participation::default(),
+        secure_aggregation: false,
         deadlines: Deadlines { join_ms: 60_000, collect_ms: 300_000, evaluate_ms: 60_000 },
         gates: ReleaseGates { min_true_positive_rate: 0.1, max_false_positive_rate: 0.2 },
         seed,

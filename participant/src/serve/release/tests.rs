@@ -4,7 +4,7 @@ use shared_crypto::SigningKey;
 use shared_store::MemoryStore;
 
 use super::*;
-use crate::testing::{Published, participant_id, round};
+use crate::testing::{Published, accepted, participant_id, round};
 
 /// Spoils one link of a release.
 type Tampering = fn(&mut Published);
@@ -51,7 +51,7 @@ fn every_broken_link_is_refused_and_nothing_is_written() {
         ("another feature view", |one| one.release.feature_view.digest = digest(b"other")),
         ("another model", |one| one.release.model.hidden = vec![1]),
         ("the site's update replaced", |one| {
-            one.record.accepted.insert(participant_id(), digest(b"other"));
+            one.record.accepted.insert(participant_id(), accepted(digest(b"other")));
         }),
         ("the site's update left out", |one| one.record.accepted.clear()),
     ];
@@ -96,6 +96,21 @@ fn a_site_that_sent_nothing_takes_a_release_without_its_update() {
     let mut published = Published::new(1);
     published.record.accepted.clear();
     published.own_update = None;
+    install(&releases(&Arc::new(MemoryStore::default())), &published).unwrap();
+}
+
+#[test]
+fn r4_an_update_may_be_left_out_only_of_a_round_that_says_so() {
+    let mut published = Published::new(1);
+    published.record.accepted.clear();
+    let left_out = |name: &str| {
+        let left_out = [shared::ParticipantId::new(name).unwrap()].into();
+        Some(Recomputation { replaces: digest(b"the round as it was committed"), left_out })
+    };
+    published.record.recomputed = left_out("site-9");
+    let refused = install(&releases(&Arc::new(MemoryStore::default())), &published);
+    assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::OwnUpdateMissing))));
+    published.record.recomputed = left_out(participant_id().as_str());
     install(&releases(&Arc::new(MemoryStore::default())), &published).unwrap();
 }
 

@@ -9,8 +9,8 @@ use rcgen::{KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNum
 use shared::{ParticipantId, Timestamp};
 use x509_parser::pem::parse_x509_pem;
 
-use super::PARTICIPANT_URI;
 use super::request::requested_key;
+use super::{PARTICIPANT_URI, Validity};
 use crate::{CryptoError, SecretText, key_file, random_bytes};
 
 /// The authority's file within the folder it is given.
@@ -64,6 +64,11 @@ impl CertificateAuthority {
     /// The authority's certificate: what the federation's members trust.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// Within which time the authority's certificate is good.
+    pub fn validity(&self) -> Result<Validity, CryptoError> {
+        Validity::of_pem(&self.certificate_pem)
     }
 
     /// A server's certificate, with a new key, for these DNS names and IP addresses.

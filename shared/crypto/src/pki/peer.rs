@@ -1,12 +1,13 @@
 //! Who stands at the other end of a TLS connection. TLS has already verified the certificate's chain, validity and key
 //! possession; this reads the participant's name from it, and accepts one form only.
 
-use shared::{ParticipantId, Timestamp};
+use shared::{Digest, ParticipantId};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::pem::parse_x509_pem;
 
-use super::PARTICIPANT_URI;
-use crate::CryptoError;
+use super::{PARTICIPANT_URI, Validity};
+use crate::{CryptoError, digest};
 
 /// A participant's certificate, as TLS verified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +16,10 @@ pub struct PeerCertificate {
     pub participant_id: ParticipantId,
     /// Its serial number, hexadecimal: what a revocation names.
     pub serial: String,
-    /// When it expires.
-    pub not_after: Timestamp,
+    /// SHA-256 of the public key that it certifies.
+    pub key: Digest,
+    /// Within which time it is good.
+    pub validity: Validity,
 }
 
 impl PeerCertificate {
@@ -30,12 +33,19 @@ impl PeerCertificate {
         }
         let participant_id =
             participant(&certificate).ok_or_else(|| refused("the peer's certificate is not a participant's"))?;
-        let expiry = certificate.validity().not_after.timestamp();
         Ok(Self {
             participant_id,
             serial: hex::encode(certificate.raw_serial()),
-            not_after: Timestamp::from_micros(expiry.saturating_mul(1_000_000)),
+            key: digest(certificate.public_key().raw),
+            validity: Validity::of(&certificate),
         })
+    }
+
+    /// Reads the certificate in PEM, as [`PeerCertificate::from_der`] does.
+    pub fn from_pem(certificate_pem: &str) -> Result<Self, CryptoError> {
+        let malformed = |_| CryptoError::Certificate("the peer's certificate is no PEM".to_owned());
+        let (_, pem) = parse_x509_pem(certificate_pem.as_bytes()).map_err(malformed)?;
+        Self::from_der(&pem.contents)
     }
 }
 

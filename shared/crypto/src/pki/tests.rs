@@ -107,7 +107,7 @@ fn both_ends_verify_each_other_and_the_server_learns_the_participant() {
     let peer = handshake(&authority, &server(&authority), &participant(&authority, "site-1"), now()).unwrap();
     let peer = PeerCertificate::from_der(&peer).unwrap();
     assert_eq!(peer.participant_id, id("site-1"));
-    assert_eq!(peer.not_after, now().plus(DAY));
+    assert_eq!(peer.validity.not_after, now().plus(DAY));
     assert_eq!(peer.serial.len(), 32);
 }
 
@@ -201,6 +201,30 @@ fn renewing_over_one_key_gives_another_serial() {
         PeerCertificate::from_der(&der(&pem)).unwrap().serial
     };
     assert_ne!(serial(), serial());
+}
+
+#[test]
+fn a_certificate_is_renewed_after_two_thirds_of_its_life() {
+    let authority = authority();
+    let client = participant(&authority, "site-1");
+    let validity = Validity::of_pem(&client.certificate_pem).unwrap();
+    assert_eq!(PeerCertificate::from_pem(&client.certificate_pem).unwrap().validity, validity);
+    assert_eq!(validity.not_after.since(validity.not_before), DAY + Duration::from_secs(300));
+    assert_eq!(validity.renew_at().since(validity.not_before), (DAY + Duration::from_secs(300)) * 2 / 3);
+    assert_eq!(authority.validity().unwrap().not_after, now().plus(DAY * 365));
+    assert!(Validity::of_pem("").is_err() && PeerCertificate::from_pem("").is_err());
+}
+
+#[test]
+fn certificates_over_one_key_name_it_and_over_another_do_not() {
+    let authority = authority();
+    let request = CertificateRequest::new(&id("site-1")).unwrap();
+    let key = |csr: &str| {
+        let pem = authority.sign_request(csr, &id("site-1"), now(), DAY).unwrap();
+        PeerCertificate::from_pem(&pem).unwrap().key
+    };
+    assert_eq!(key(&request.csr_pem), key(&request.csr_pem));
+    assert_ne!(key(&request.csr_pem), key(&CertificateRequest::new(&id("site-1")).unwrap().csr_pem));
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! An accepted update in its file. That it is there and unchanged is promise R1.
+
+use shared::encoding::Encoding;
+use shared::invariant::Invariant;
+use shared::round::AcceptedUpdate;
+use shared::task::Task;
+use shared::update::CHUNK_BYTES;
+use shared::{Digest, ParticipantId, RoundId};
+use shared_crypto::{DigestWriter, digest};
+use shared_ops::metrics::violation;
+
+use crate::Error;
+use crate::blob::Blob;
+use crate::context::Context;
+
+/// One accepted update.
+pub(super) struct UpdateFile {
+    blob: Blob,
+    participant_id: ParticipantId,
+    payload: Digest,
+    byte_count: u64,
+    encoding: Encoding,
+    params: usize,
+}
+
+impl UpdateFile {
+    /// Opens the update, which must be there.
+    pub(super) fn open(
+        context: &Context,
+        task: &Task,
+        (participant_id, accepted): (&ParticipantId, &AcceptedUpdate),
+    ) -> Result<Self, Error> {
+        let trained_in = RoundId { task_id: task.task_id.clone(), number: accepted.trained_in };
+        let blob = context.blobs.update(&trained_in, participant_id, accepted.payload);
+        let blob =
+            blob.map_err(|error| if is_absent(&error) { broken(participant_id, "is not there") } else { error })?;
+        let AcceptedUpdate { payload, byte_count, encoding, .. } = *accepted;
+        Ok(Self {
+            blob,
+            participant_id: participant_id.clone(),
+            payload,
+            byte_count,
+            encoding,
+            params: task.update_len(),
+        })
+    }
+
+    /// Whether the file still holds what was acknowledged.
+    pub(super) fn verify(&self) -> Result<(), Error> {
+        if self.blob.len()? < self.byte_count {
+            return Err(broken(&self.participant_id, "is not whole"));
+        }
+        let (mut chunk, mut payload, mut offset) = (vec![0; CHUNK_BYTES], DigestWriter::new(), 0);
+        while offset < self.byte_count {
+            let len = usize::try_from(self.byte_count.saturating_sub(offset)).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+            let chunk = chunk.get_mut(..len).unwrap_or_default();
+            self.blob.read_at(offset, chunk)?;
+            payload.update(digest(chunk).as_bytes());
+            offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        }
+        if payload.finish() == self.payload { Ok(()) } else { Err(broken(&self.participant_id, "was changed")) }
+    }
+
+    /// Encoded bytes from `offset` on.
+    pub(super) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result<(), Error> {
+        self.blob.read_at(u64::try_from(offset).unwrap_or(u64::MAX), into)
+    }
+
+    /// Values from the one at `start` on.
+    pub(super) fn read(&self, start: usize, into: &mut [f32]) -> Result<(), Error> {
+        self.encoding.decode_range(self.params, start, into, |offset, bytes| self.read_bytes(offset, bytes))
+    }
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Disk { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn broken(participant_id: &ParticipantId, what: &str) -> Error {
+    violation(Invariant::UpdateDurable);
+    Error::Damaged { tree: "updates", reason: format!("the accepted update of `{participant_id}` {what}") }
+}

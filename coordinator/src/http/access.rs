@@ -1,0 +1,265 @@
+//! Who may do what with the admin API: bearer tokens with a role each, one table of rights, and an audit record of every
+//! call that may change something, or that was refused. Reading is logged, not audited. What the call itself means is
+//! not looked at.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use shared::Explain;
+use shared::audit::AuditKind;
+use shared_crypto::{key_file, random_bytes};
+use shared_ops::Secret;
+use shared_ops::problem::Problem;
+
+use super::{Refusal, Shared};
+use crate::config::{AdminToken, Role};
+use crate::{Config, Coordinator, Error};
+
+/// Who bears `admin.token`.
+const OPERATOR: &str = "operator";
+/// As much of a path as an audit record holds, in characters.
+const MAX_PATH: usize = 256;
+
+/// The least role for each call. What is not listed is the operator's.
+pub(super) const RIGHTS: &[(&str, &str, Role)] = &[
+    ("GET", "/api/v1/audit/checkpoint", Role::Auditor),
+    ("GET", "/api/v1/audit/receipts/{index}", Role::Auditor),
+    ("GET", "/api/v1/enrolment/authority", Role::Viewer),
+    ("GET", "/api/v1/enrolment/tokens", Role::Operator),
+    ("POST", "/api/v1/enrolment/tokens", Role::Operator),
+    ("DELETE", "/api/v1/enrolment/tokens/{token_id}", Role::Operator),
+    ("GET", "/api/v1/participants", Role::Viewer),
+    ("GET", "/api/v1/participants/{participant_id}", Role::Viewer),
+    ("POST", "/api/v1/participants/{participant_id}/approve", Role::Operator),
+    ("POST", "/api/v1/participants/{participant_id}/quarantine", Role::Operator),
+    ("POST", "/api/v1/participants/{participant_id}/reinstate", Role::Operator),
+    ("POST", "/api/v1/participants/{participant_id}/revoke", Role::Operator),
+    ("PUT", "/api/v1/params", Role::Operator),
+    ("GET", "/api/v1/releases", Role::Viewer),
+    ("GET", "/api/v1/releases/latest", Role::Viewer),
+    ("POST", "/api/v1/releases/rollback", Role::Operator),
+    ("GET", "/api/v1/releases/{release_id}", Role::Viewer),
+    ("GET", "/api/v1/releases/{release_id}/params", Role::Viewer),
+    ("POST", "/api/v1/releases/{release_id}/promote", Role::Operator),
+    ("POST", "/api/v1/releases/{release_id}/recompute", Role::Operator),
+    ("GET", "/api/v1/releases/{release_id}/rounds/{round}/transcript", Role::Auditor),
+    ("GET", "/api/v1/tasks", Role::Viewer),
+    ("POST", "/api/v1/tasks", Role::Operator),
+    ("POST", "/api/v1/tasks/validate", Role::Operator),
+    ("GET", "/api/v1/tasks/{task_id}", Role::Viewer),
+    ("POST", "/api/v1/tasks/{task_id}/cancel", Role::Operator),
+    ("GET", "/api/v1/tasks/{task_id}/evaluations", Role::Viewer),
+    ("GET", "/api/v1/tasks/{task_id}/ledger", Role::Auditor),
+    ("POST", "/api/v1/tasks/{task_id}/pause", Role::Operator),
+    ("POST", "/api/v1/tasks/{task_id}/resume", Role::Operator),
+    ("GET", "/api/v1/tasks/{task_id}/rounds", Role::Viewer),
+    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}", Role::Viewer),
+    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}/transcript", Role::Auditor),
+    ("GET", "/api/v1/tasks/{task_id}/watch", Role::Viewer),
+];
+
+/// Whose token a call bears.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    /// As the audit log names it.
+    pub(crate) name: Arc<str>,
+    /// What it may do.
+    pub(crate) role: Role,
+}
+
+/// A call that is not for the role of its token.
+#[derive(Debug, thiserror::Error)]
+#[error("`{name}` is {}, and this call is for {}", .role.as_str(), .least.as_str())]
+struct RoleTooLow {
+    name: Arc<str>,
+    role: Role,
+    least: Role,
+}
+
+impl Explain for RoleTooLow {
+    fn code(&self) -> &'static str {
+        "token-role"
+    }
+
+    fn hint(&self) -> &'static str {
+        "use a token of that role; the operator lists them under `admin.tokens`"
+    }
+}
+
+/// The least role that may make this call.
+fn least(method: &str, path: &str) -> Role {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let row = RIGHTS.iter().find(|(listed, pattern, _)| *listed == method && *pattern == path);
+    row.map_or(Role::Operator, |(_, _, role)| *role)
+}
+
+/// Whether a call with this method may change something.
+pub(super) fn may_change(method: &Method) -> bool {
+    !method.is_safe()
+}
+
+/// Lets a call through when the role of its token suffices.
+pub(super) async fn authorise(
+    State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let least = least(request.method().as_str(), path.as_str());
+    if actor.role < least {
+        let refused = RoleTooLow { name: Arc::clone(&actor.name), role: actor.role, least };
+        return match record(&coordinator, described(&actor, &request, "refused")).await {
+            Ok(()) => Problem::new(StatusCode::FORBIDDEN, &refused).into_response(),
+            Err(error) => Refusal::from(error).into_response(),
+        };
+    }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::info!(actor = &*actor.name, role = actor.role.as_str(), %method, path, status, "admin call");
+    response
+}
+
+/// Makes it durable who asks for what before anything of it is done: no change without a record of who wanted it.
+pub(super) async fn audited(
+    State(coordinator): Shared,
+    Extension(actor): Extension<Actor>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if may_change(request.method())
+        && let Err(error) = record(&coordinator, described(&actor, &request, "called")).await
+    {
+        return Refusal::from(error).into_response();
+    }
+    next.run(request).await
+}
+
+/// What an audit record says of a call.
+fn described(actor: &Actor, request: &Request, event: &str) -> Value {
+    let path: String = request.uri().path().chars().take(MAX_PATH).collect();
+    let method = request.method().as_str();
+    json!({"event": event, "by": &*actor.name, "role": actor.role, "method": method, "path": path})
+}
+
+async fn record(coordinator: &Arc<Coordinator>, content: Value) -> Result<(), Error> {
+    coordinator
+        .blocking(move |coordinator| coordinator.journal.record(AuditKind::Admin, coordinator.now(), &content))
+        .await
+}
+
+/// The tokens that the configuration names, each with its bearer. A file that is not there is made.
+pub(crate) fn tokens(config: &Config) -> Result<Vec<(Secret, Actor)>, Error> {
+    let operator = Actor { name: OPERATOR.into(), role: Role::Operator };
+    let mut tokens = vec![(load_or_create(&config.token_file())?, operator)];
+    for AdminToken { name, role, file } in &config.admin.tokens {
+        let refused = |reason| Err(Error::AdminToken { name: name.clone(), reason });
+        if !is_name(name) {
+            return refused("a name is 1 to 63 lower-case letters, digits and `-`");
+        }
+        if tokens.iter().any(|(_, actor)| *actor.name == **name) {
+            return refused("the name is taken");
+        }
+        let default = || config.data_dir.join("tokens").join(format!("{name}.token"));
+        let secret = load_or_create(&file.clone().unwrap_or_else(default))?;
+        if tokens.iter().any(|(other, _)| *other == secret) {
+            return refused("the token is that of another name");
+        }
+        tokens.push((secret, Actor { name: name.as_str().into(), role: *role }));
+    }
+    Ok(tokens)
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn load_or_create(path: &Path) -> Result<Secret, Error> {
+    let failed = |source| Error::System { what: path.display().to_string(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let text = match key_file::read_text(path)? {
+        Some(text) => text.expose().trim().to_owned(),
+        None => {
+            let made = hex::encode(*random_bytes::<32>()?);
+            key_file::create(path, made.as_bytes())?;
+            made
+        }
+    };
+    Secret::new(text).map_err(|error| failed(std::io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What `/openapi.json` describes: method and path of every operation.
+    fn described() -> BTreeSet<(String, String)> {
+        let description = serde_json::to_value(crate::openapi()).unwrap();
+        let methods = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
+        let mut operations = BTreeSet::new();
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().filter(|key| methods.contains(&key.as_str())) {
+                operations.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        operations
+    }
+
+    #[test]
+    fn every_call_there_is_has_one_row_and_every_row_is_a_call() {
+        let listed: Vec<_> =
+            RIGHTS.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+        let rows: BTreeSet<_> = listed.iter().cloned().collect();
+        assert_eq!(rows.len(), listed.len(), "a call is listed twice");
+        assert_eq!(rows, described());
+    }
+
+    #[test]
+    fn only_the_operator_changes_anything() {
+        for (method, path, role) in RIGHTS {
+            assert!(*method == "GET" || *role == Role::Operator, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_the_operators_and_head_is_as_get() {
+        assert_eq!(least("GET", "/api/v1/secrets"), Role::Operator);
+        assert_eq!(least("DELETE", "/api/v1/tasks"), Role::Operator);
+        assert_eq!(least("HEAD", "/api/v1/tasks"), Role::Viewer);
+        assert!(Role::Viewer < Role::Auditor && Role::Auditor < Role::Operator);
+    }
+
+    #[test]
+    fn each_named_token_is_made_once_and_a_name_or_token_given_twice_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |names: &[&str]| {
+            let mut config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+            let token = |name: &&str| AdminToken { name: (*name).to_owned(), role: Role::Viewer, file: None };
+            config.admin.tokens = names.iter().map(token).collect();
+            config
+        };
+        let first = tokens(&with(&["ann", "bob"])).unwrap();
+        let again = tokens(&with(&["ann", "bob"])).unwrap();
+        assert_eq!(first.len(), 3);
+        assert!(first.iter().zip(&again).all(|((one, _), (two, _))| one == two));
+        assert!(first[0].0 != first[1].0 && first[1].0 != first[2].0);
+        for names in [&["ann", "ann"][..], &["operator"], &["../x"], &[""], &["A"]] {
+            assert!(matches!(tokens(&with(names)), Err(Error::AdminToken { .. })), "{names:?}");
+        }
+        let mut same = with(&["ann", "cat"]);
+        same.admin.tokens[1].file = Some(folder.path().join("tokens/ann.token"));
+        assert!(matches!(tokens(&same), Err(Error::AdminToken { name, .. }) if name == "cat"));
+    }
+}

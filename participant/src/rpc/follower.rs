@@ -1,0 +1,318 @@
+//! Carries out what [`crate::follow`] says is due, round after round, until the task is over.
+//!
+//! Two things go on side by side: the coordinator's views are watched, anew whenever the stream breaks, and one action
+//! at a time is carried out. A broken stream disturbs no action; an action that failed for a passing reason is found due
+//! again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use shared::update::Join;
+use shared::{Digest, Explain, RoundId, RoundNumber};
+use shared_privacy::PrivacyError;
+use shared_wire::{Activity, Code, Phase, RoundView, TaskState, WireError};
+use tokio::sync::watch;
+
+use super::hand::Hand;
+use super::membership::{Admitted, Membership};
+use super::{Patience, may_pass};
+use crate::admit::Refusal;
+use crate::error::SiteError;
+use crate::evaluate::Evaluations;
+use crate::follow::{Action, Held, due, is_wasted};
+use crate::progress::Progress;
+use crate::site::blocking;
+use crate::update::Assignment;
+
+/// A difference between the clocks of site and coordinator that is worth a word.
+const SKEW: Duration = Duration::from_secs(1);
+/// Codes of refusals after which the round goes on without this site; the next phase tells how.
+const SITS_OUT: [&str; 4] = ["round-wrong-phase", "round-not-taking-part", "round-delivered", "round-other-candidate"];
+/// Codes of refusals after which no round will ever count the update.
+const IN_VAIN: [&str; 3] = ["round-equivocation", "round-stale", "update-stale"];
+
+type Shown = watch::Receiver<Option<RoundView>>;
+
+/// Follows the task's rounds until it is over.
+pub(super) async fn follow(member: &Membership, admitted: &Admitted) -> Result<TaskState, SiteError> {
+    let (show, shown) = watch::channel(None);
+    let acting = Follower::new(member, admitted).act(shown);
+    let ended = tokio::select! {
+        ended = watch_to_the_end(member, admitted, &show) => ended,
+        failed = acting => match failed {
+            Err(error) => Err(error),
+        },
+    };
+    member.presence.set(Activity::Idle, 0);
+    ended
+}
+
+/// Shows every view of the task, watching again whenever the stream breaks; how the task ended.
+async fn watch_to_the_end(
+    member: &Membership,
+    admitted: &Admitted,
+    show: &watch::Sender<Option<RoundView>>,
+) -> Result<TaskState, SiteError> {
+    let mut patience = Patience::new();
+    loop {
+        match watch_once(member, admitted, show, &mut patience).await {
+            Err(error) if may_pass(&error) => patience.pause("watch", &error).await,
+            ended => return ended,
+        }
+    }
+}
+
+async fn watch_once(
+    member: &Membership,
+    admitted: &Admitted,
+    show: &watch::Sender<Option<RoundView>>,
+    patience: &mut Patience,
+) -> Result<TaskState, SiteError> {
+    let task_id = &admitted.task.task_id;
+    let mut views = member.client().watch(task_id, &member.presence).await?;
+    let mut is_skew_told = false;
+    while let Some(view) = views.next().await? {
+        patience.reset();
+        if view.task_state.is_over() {
+            return Ok(view.task_state);
+        }
+        if view.round_id.task_id != *task_id {
+            let reason = format!("a round of `{}` among those of `{task_id}`", view.round_id.task_id);
+            return Err(WireError::Malformed { field: "round_id", reason }.into());
+        }
+        is_skew_told = tell_skew(member, &view, is_skew_told);
+        show.send_replace(Some(view));
+    }
+    Err(WireError::Unreachable { reason: "the stream of rounds ended".to_owned() }.into())
+}
+
+/// Says once a connection that the clocks differ. Nothing depends on it: deadlines are the coordinator's.
+fn tell_skew(member: &Membership, view: &RoundView, is_told: bool) -> bool {
+    let now = member.site.clock.now();
+    let skew = now.since(view.sent_at).max(view.sent_at.since(now));
+    metrics::gauge!("ringfence_coordinator_clock_skew_seconds").set(skew.as_secs_f64());
+    let is_skewed = skew > SKEW;
+    if is_skewed && !is_told {
+        let skew_ms = skew.as_millis();
+        tracing::warn!(skew_ms, "this site's clock and the coordinator's differ: check both against a time server");
+    }
+    is_told || is_skewed
+}
+
+/// A site in a task.
+struct Follower<'a> {
+    member: &'a Membership,
+    admitted: &'a Admitted,
+    hand: Hand,
+    joined: Option<RoundNumber>,
+    delivered: Option<RoundNumber>,
+    sits_out: Option<(RoundNumber, Phase)>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(member: &'a Membership, admitted: &'a Admitted) -> Self {
+        Self { member, admitted, hand: Hand::default(), joined: None, delivered: None, sits_out: None }
+    }
+
+    /// Carries out what is due, view after view.
+    async fn act(mut self, mut shown: Shown) -> Result<Infallible, SiteError> {
+        let mut patience = Patience::new();
+        loop {
+            let view = shown.borrow_and_update().clone();
+            let done = match &view {
+                Some(view) => self.step(view, &mut shown).await,
+                None => Ok(false),
+            };
+            self.member.presence.set(Activity::Idle, 0);
+            match done {
+                Ok(true) => patience.reset(),
+                Ok(false) => changed(&mut shown).await,
+                Err(error) if may_pass(&error) => patience.pause("round", &error).await,
+                Err(error) => self.sits_out = Some(sat_out(view.as_ref(), error)?),
+            }
+        }
+    }
+
+    /// Carries out the one action that is due; whether there was one.
+    async fn step(&mut self, view: &RoundView, shown: &mut Shown) -> Result<bool, SiteError> {
+        self.hand.keep_for(view);
+        match due(view, self.admitted.task.participation.late, &self.held(view)?) {
+            Action::Wait => return Ok(false),
+            Action::Join => self.join(view).await?,
+            Action::Fetch(params) => self.fetch(params).await?,
+            Action::Train => self.train(view, shown).await?,
+            Action::Deliver(trained_in) => self.deliver(view, trained_in).await?,
+            Action::Drop(trained_in) => self.forget(trained_in, "its round went on without it").await?,
+            Action::Evaluate(candidate) => self.evaluate(view, candidate).await?,
+        }
+        Ok(true)
+    }
+
+    fn held(&self, view: &RoundView) -> Result<Held, SiteError> {
+        let number = view.round_id.number;
+        let evaluated = Evaluations::new(Arc::clone(&self.member.site)).is_delivered(&view.round_id)?;
+        Ok(Held {
+            joined: self.joined,
+            prepared: self.member.updates().prepared(&self.admitted.task.task_id)?,
+            delivered: self.delivered,
+            evaluated: evaluated.then_some(number),
+            params: self.hand.digests(),
+            sits_out: self.sits_out,
+        })
+    }
+
+    /// Joins a round, if the ledger can bear what it will cost: whoever joins is waited for.
+    async fn join(&mut self, view: &RoundView) -> Result<(), SiteError> {
+        let (site, task) = (Arc::clone(&self.member.site), Arc::clone(&self.admitted.task));
+        let cost = task.recipe.cost_per_round().ok_or(Refusal::NoNoise)?;
+        blocking(move || site.afford(&task, cost)).await?;
+        let join = Join {
+            round_id: view.round_id.clone(),
+            participant_id: self.member.site.participant_id.clone(),
+            task_digest: self.admitted.digest,
+        };
+        self.member.client().join(self.member.site.identity.sign(&join)?).await?;
+        self.joined = Some(view.round_id.number);
+        self.member.observer.on(&Progress::Joined { round: view.round_id.number });
+        Ok(())
+    }
+
+    async fn fetch(&mut self, params: Digest) -> Result<(), SiteError> {
+        self.member.presence.set(Activity::Fetching, 0);
+        self.hand.fetch(&self.member.client(), params, self.admitted.task.model.param_count()).await
+    }
+
+    /// Trains and prepares the update. The training ends early when the round has moved on so far that no round would
+    /// count its update.
+    async fn train(&self, view: &RoundView, shown: &mut Shown) -> Result<(), SiteError> {
+        let Some(checkpoint) = self.hand.get(view.checkpoint) else { return Ok(()) };
+        let assignment = Assignment {
+            round_id: view.round_id.clone(),
+            task: Arc::clone(&self.admitted.task),
+            task_digest: self.admitted.digest,
+            checkpoint_digest: view.checkpoint,
+            checkpoint,
+            control: view.control.and_then(|control| self.hand.get(control)),
+        };
+        let (records, updates) = (Arc::clone(&self.member.records), self.member.updates());
+        let (presence, steps) = (self.member.presence.clone(), self.admitted.task.recipe.local_steps);
+        let is_vain = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_vain);
+        let mut going_on = move |done: u32| {
+            presence.set(Activity::Training, percent(done.into(), steps.into()));
+            !told.load(Ordering::Relaxed)
+        };
+        let training = blocking(move || updates.prepare(&assignment, &records, &mut going_on));
+        let (late, round) = (self.admitted.task.participation.late, view.round_id.number);
+        let vain = async {
+            let is_wasted = |view: &Option<RoundView>| view.as_ref().is_some_and(|view| is_wasted(view, late, round));
+            shown.wait_for(is_wasted).await.is_ok()
+        };
+        tokio::pin!(training);
+        tokio::select! {
+            trained = &mut training => return trained,
+            _ = vain => {}
+        }
+        is_vain.store(true, Ordering::Relaxed);
+        tracing::warn!(round_id = %view.round_id, "the round went on without this site's update; its debit stays spent");
+        training.await
+    }
+
+    /// Sends the prepared update and keeps the receipt.
+    async fn deliver(&mut self, view: &RoundView, trained_in: RoundNumber) -> Result<(), SiteError> {
+        let (updates, round_id) = (self.member.updates(), self.round_id(trained_in));
+        let (loading, wanted) = (updates.clone(), round_id.clone());
+        let (open, payload) = match blocking(move || loading.load(&wanted)).await {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Ok(()),
+            Err(SiteError::DamagedUpdate(_)) => return self.forget(trained_in, "its file is damaged").await,
+            Err(error) => return Err(error),
+        };
+        let on_progress = |sent: u64, total: u64| {
+            self.member.presence.set(Activity::Sending, percent(sent, total));
+            self.member.observer.on(&Progress::Sending { round: trained_in, sent, total });
+        };
+        let receipt = match self.member.client().submit_update(open, payload, on_progress).await {
+            Ok(receipt) => receipt,
+            Err(error) if is_in_vain(&error) => {
+                tracing::error!(%round_id, %error, "the coordinator will never count this update");
+                self.delivered = Some(view.round_id.number);
+                return self.forget(trained_in, "the coordinator refused it").await;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let coordinator = self.member.credentials().coordinator_key;
+        let receipt = blocking(move || updates.keep_receipt(&round_id, &receipt, &coordinator)).await?;
+        self.delivered = Some(view.round_id.number.max(receipt.round_id.number));
+        let spent = self.member.spent().await?;
+        self.member.observer.on(&Progress::Delivered { round: trained_in, spent });
+        Ok(())
+    }
+
+    async fn forget(&self, trained_in: RoundNumber, reason: &'static str) -> Result<(), SiteError> {
+        let (updates, round_id) = (self.member.updates(), self.round_id(trained_in));
+        tracing::warn!(%round_id, reason, "drops an update that was not delivered; its debit stays spent");
+        metrics::counter!("ringfence_updates_dropped_total").increment(1);
+        blocking(move || updates.forget(&round_id)).await
+    }
+
+    /// Evaluates the candidate on the temporal hold-out, once, and reports noised counts.
+    async fn evaluate(&self, view: &RoundView, candidate: Digest) -> Result<(), SiteError> {
+        let Some(params) = self.hand.get(candidate) else { return Ok(()) };
+        self.member.presence.set(Activity::Evaluating, 0);
+        let evaluations = Evaluations::new(Arc::clone(&self.member.site));
+        let (task, records) = (Arc::clone(&self.admitted.task), Arc::clone(&self.member.records));
+        let (preparing, round_id) = (evaluations.clone(), view.round_id.clone());
+        let prepare = move || preparing.prepare(&round_id, &task, candidate, &params, &records);
+        let (evaluation, quality) = blocking(prepare).await?;
+        self.member.client().submit_evaluation(evaluation).await?;
+        let round_id = view.round_id.clone();
+        blocking(move || evaluations.mark_delivered(&round_id)).await?;
+        let spent = self.member.spent().await?;
+        self.member.observer.on(&Progress::Evaluated { round: view.round_id.number, quality, spent });
+        Ok(())
+    }
+
+    fn round_id(&self, number: RoundNumber) -> RoundId {
+        RoundId { task_id: self.admitted.task.task_id.clone(), number }
+    }
+}
+
+/// Waits for the next view. The views end only together with whoever acts on them.
+async fn changed(shown: &mut Shown) {
+    if shown.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// The phase that goes on without this site: it came too late, or its ledger bears no more. Any other error stays one.
+fn sat_out(view: Option<&RoundView>, error: SiteError) -> Result<(RoundNumber, Phase), SiteError> {
+    let goes_on = match &error {
+        SiteError::Wire(error) => error.remote_code().is_some_and(|code| SITS_OUT.contains(&code)),
+        SiteError::Admission(_) | SiteError::Privacy(PrivacyError::BudgetExceeded { .. }) => true,
+        _ => false,
+    };
+    match view.filter(|_| goes_on) {
+        Some(view) => {
+            tracing::warn!(round_id = %view.round_id, code = error.code(), %error, "sits this phase out");
+            Ok((view.round_id.number, view.phase))
+        }
+        None => Err(error),
+    }
+}
+
+/// Whether no round will ever take the update that was refused so: as it is, or any more.
+fn is_in_vain(error: &WireError) -> bool {
+    match error {
+        WireError::Refused { status, code, .. } => *status == Code::InvalidArgument || IN_VAIN.contains(&code.as_str()),
+        _ => false,
+    }
+}
+
+/// How much `done` is of `all`, 0 to 100.
+fn percent(done: u64, all: u64) -> u8 {
+    let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100);
+    u8::try_from(percent.min(100)).unwrap_or(100)
+}

@@ -1,0 +1,111 @@
+//! Whether a task can be run at all. Whether a site wants it is that site's admission policy.
+
+use super::{Deadlines, InvalidTask, MAX_COHORT, MAX_ROUNDS, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use crate::params::MAX_PARAMS;
+use crate::participation::{MAX_OVER_SELECTION, MAX_STALENESS};
+
+/// The most encodings that a task may offer.
+const MAX_ENCODINGS: usize = 8;
+/// The longest wait of a phase: one day.
+const MAX_WAIT_MS: u64 = 86_400_000;
+
+impl Task {
+    /// Checks every field; the first one at fault is named.
+    pub fn validate(&self) -> Result<(), InvalidTask> {
+        let cohort = self.cohort.len();
+        check((1..=MAX_COHORT).contains(&cohort), "cohort", || {
+            format!("{cohort} participants, not 1 to {MAX_COHORT}")
+        })?;
+        check(is_some_of(self.quorum, cohort), "quorum", || format!("{} of a cohort of {cohort}", self.quorum))?;
+        check((1..=MAX_ROUNDS).contains(&self.rounds), "rounds", || format!("{}, not 1 to {MAX_ROUNDS}", self.rounds))?;
+        check(!self.secure_aggregation, "secure_aggregation", || "this version cannot mask updates".to_owned())?;
+        self.validate_aggregation()?;
+        self.validate_participation()?;
+        validate_model(&self.model)?;
+        validate_recipe(&self.recipe)?;
+        validate_privacy(&self.privacy)?;
+        validate_deadlines(&self.deadlines)?;
+        validate_gates(&self.gates)
+    }
+
+    fn validate_aggregation(&self) -> Result<(), InvalidTask> {
+        let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
+        let aggregation = self.aggregation.validate(quorum, &self.cohort);
+        aggregation.map_err(|error| InvalidTask { field: "aggregation", reason: error.to_string() })?;
+        check(self.recipe.local.fits(&self.aggregation.server), "recipe.local", || {
+            "FedDyn and SCAFFOLD need the server step of the same name, and it them".to_owned()
+        })?;
+        check((1..=MAX_ENCODINGS).contains(&self.encodings.len()), "encodings", || {
+            format!("{}, not 1 to {MAX_ENCODINGS}", self.encodings.len())
+        })
+    }
+
+    fn validate_participation(&self) -> Result<(), InvalidTask> {
+        let terms = &self.participation;
+        let goal_holds = terms.goal.is_none_or(|goal| goal >= self.quorum && is_some_of(goal, self.cohort.len()));
+        check(goal_holds, "participation.goal", || "must be from the quorum to the cohort's size".to_owned())?;
+        check((1.0..=MAX_OVER_SELECTION).contains(&terms.over_selection), "participation.over_selection", || {
+            format!("must be in [1, {MAX_OVER_SELECTION}]")
+        })?;
+        check(terms.late.max_staleness() <= MAX_STALENESS, "participation.late.rounds", || {
+            format!("must be at most {MAX_STALENESS}")
+        })
+    }
+}
+
+fn is_some_of(count: u32, whole: usize) -> bool {
+    usize::try_from(count).is_ok_and(|count| (1..=whole).contains(&count))
+}
+
+fn validate_model(model: &ModelSpec) -> Result<(), InvalidTask> {
+    let params = model.param_count();
+    let no_zero = model.hidden.iter().all(|width| *width > 0) && model.inputs > 0;
+    check(no_zero && params <= MAX_PARAMS, "model", || format!("{params} parameters, or a layer of width 0"))
+}
+
+fn validate_recipe(recipe: &Recipe) -> Result<(), InvalidTask> {
+    let sampling = is_positive(recipe.sampling_rate) && recipe.sampling_rate <= 1.0;
+    check(recipe.local_steps > 0, "recipe.local_steps", above_zero)?;
+    check(sampling, "recipe.sampling_rate", || "must be in (0, 1]".to_owned())?;
+    check(is_positive(recipe.learning_rate), "recipe.learning_rate", above_zero)?;
+    check((0.0..1.0).contains(&recipe.momentum), "recipe.momentum", || "must be in [0, 1)".to_owned())?;
+    check(is_positive(recipe.clip_norm), "recipe.clip_norm", above_zero)?;
+    let local = recipe.local.validate();
+    check(local.is_ok(), "recipe.local", || local.err().unwrap_or_default())?;
+    check(recipe.noise_multiplier.is_none_or(is_positive), "recipe.noise_multiplier", above_zero)
+}
+
+fn validate_privacy(terms: &PrivacyTerms) -> Result<(), InvalidTask> {
+    let ceiling = &terms.ceiling;
+    check(is_positive(ceiling.epsilon), "privacy.ceiling.epsilon", above_zero)?;
+    check(is_positive(ceiling.delta) && ceiling.delta < 1.0, "privacy.ceiling.delta", || {
+        "must be in (0, 1)".to_owned()
+    })?;
+    check(is_positive(terms.evaluation_rho), "privacy.evaluation_rho", above_zero)
+}
+
+fn validate_deadlines(deadlines: &Deadlines) -> Result<(), InvalidTask> {
+    let waits = [deadlines.join_ms, deadlines.collect_ms, deadlines.evaluate_ms];
+    check(waits.iter().all(|wait| (1..=MAX_WAIT_MS).contains(wait)), "deadlines", || {
+        "each must be 1 ms to 1 day".to_owned()
+    })
+}
+
+fn validate_gates(gates: &ReleaseGates) -> Result<(), InvalidTask> {
+    let is_rate = |rate: f64| (0.0..=1.0).contains(&rate);
+    let range = || "must be in [0, 1]".to_owned();
+    check(is_rate(gates.min_true_positive_rate), "gates.min_true_positive_rate", range)?;
+    check(is_rate(gates.max_false_positive_rate), "gates.max_false_positive_rate", range)
+}
+
+fn is_positive(value: f64) -> bool {
+    value.is_finite() && value > 0.0
+}
+
+fn above_zero() -> String {
+    "must be above 0".to_owned()
+}
+
+fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidTask> {
+    if holds { Ok(()) } else { Err(InvalidTask { field, reason: reason() }) }
+}
