@@ -1,6 +1,7 @@
 //! Ringfence's one integration binary. Each module states facts about the whole: that the rooms stand where the design
 //! says (`tidy`), that the documents tell the truth (`docs`), and that the real binaries, started as processes (`world`),
-//! serve (`serving`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`).
+//! serve (`serving`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`); that no
+//! schedule of faults loses or doubles an update (`simulation`).
 
 #[cfg(test)]
 mod bad_input;
@@ -16,6 +17,8 @@ mod puppet;
 mod serving;
 #[cfg(test)]
 mod short_phases;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
