@@ -53,8 +53,9 @@ impl Oracle {
         }
     }
 
-    /// Checks all committed rounds together: every receipt is kept, and no update counts in two rounds.
-    pub(super) fn check_all(&self, records: &[RoundRecord], aborted: &BTreeSet<RoundNumber>) {
+    /// Checks all rounds together: every receipt is kept, no update counts in two rounds, and a round that acknowledged
+    /// its quorum has a result.
+    pub(super) fn check_all(&self, records: &[RoundRecord], aborted: &BTreeSet<RoundNumber>, quorum: usize) {
         let mut counted: BTreeMap<Digest, RoundNumber> = BTreeMap::new();
         for record in records {
             for update in record.accepted.values() {
@@ -64,9 +65,19 @@ impl Oracle {
                 assert_eq!(before, None, "an update counts in round {number} and in {before:?}");
             }
         }
+        let decided = records.iter().map(|record| record.round_id.number).chain(aborted.iter().copied()).max();
+        let decided = decided.unwrap_or(RoundNumber(0));
+        for round in aborted {
+            let honest = self.receipts.iter().filter(|((participant_id, _), promised)| {
+                *promised == round && !self.equivocators.contains(participant_id)
+            });
+            let acknowledged = honest.count();
+            assert!(acknowledged < quorum, "round {round} acknowledged {acknowledged} updates and has no result");
+        }
         for ((participant_id, payload), promised) in &self.receipts {
             let kept = counted.get(payload) == Some(promised);
-            let excused = aborted.contains(promised) || self.equivocators.contains(participant_id);
+            let undecided = aborted.contains(promised) || decided < *promised;
+            let excused = undecided || self.equivocators.contains(participant_id);
             assert!(kept || excused, "the update of {participant_id} that round {promised} acknowledged is lost");
         }
     }

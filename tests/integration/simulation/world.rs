@@ -241,9 +241,10 @@ impl World {
     pub(super) fn judge(&mut self) {
         let core = self.core.as_mut().unwrap();
         core.verify_log().unwrap();
-        let last = core.state(&task_id()).unwrap().plan().round_id.number;
+        let present = core.state(&task_id()).unwrap();
+        let last = present.plan().round_id.number.0 - u32::from(!present.is_closed());
         let (mut records, mut without_result) = (Vec::<RoundRecord>::new(), BTreeSet::new());
-        for number in (1..=last.0).map(RoundNumber) {
+        for number in (1..=last).map(RoundNumber) {
             let round_id = RoundId { task_id: task_id(), number };
             match core.record(&round_id).unwrap() {
                 Some(record) => records.push(record),
@@ -252,7 +253,7 @@ impl World {
                 }
             }
         }
-        self.oracle.check_all(&records, &without_result);
+        self.oracle.check_all(&records, &without_result, usize::try_from(self.setting.quorum).unwrap());
         let len = self.task.model.param_count();
         for record in &records {
             let params =
