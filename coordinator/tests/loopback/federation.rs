@@ -9,7 +9,7 @@ use shared_ops::clock::SystemClock;
 use shared_wire::client::Client;
 use shared_wire::{Bytes, Phase, TaskState, UpdateOpen, WireError};
 
-use crate::site::{PARAMS, Site, address, code, connect, create_task, enrol_with, id, serve};
+use crate::site::{PARAMS, Site, address, code, connect, create_task, enrol_with, id, refusal, serve};
 
 const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
@@ -93,7 +93,7 @@ async fn only_a_living_certificate_of_this_federation_is_let_in() {
     };
     // The connection may be cut before the reason is read; the next call is told it in any case.
     assert!(cut.remote_code().is_none_or(|code| code == "participant-revoked"), "{cut}");
-    assert_eq!(code(&a.client.tasks().await.unwrap_err()), "participant-revoked");
+    assert_eq!(code(&refusal(&a.client).await), "participant-revoked");
     assert!(b.client.tasks().await.is_ok());
     stop.cancel();
     running.ended().await.unwrap();

@@ -182,3 +182,12 @@ impl Site {
 pub(crate) fn code(error: &WireError) -> &str {
     error.remote_code().unwrap_or_else(|| panic!("{error}"))
 }
+
+/// Why the coordinator refuses to list tasks. The connection that is just being cut may take a call with it; the next
+/// call dials anew and is told why.
+pub(crate) async fn refusal(client: &Client) -> WireError {
+    match client.tasks().await.unwrap_err() {
+        cut if cut.is_transient() => client.tasks().await.unwrap_err(),
+        told => told,
+    }
+}
