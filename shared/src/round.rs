@@ -10,6 +10,7 @@ mod announced;
 mod collected;
 mod collecting;
 mod evaluated;
+mod event;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -22,9 +23,9 @@ pub use announced::Announced;
 pub use collected::Collected;
 pub use collecting::Collecting;
 pub use evaluated::{Evaluated, Tally};
+pub use event::RoundEvent;
 pub use plan::{AcceptedUpdate, RoundPlan};
 
-use crate::update::Evaluation;
 use crate::{Digest, Explain, ParticipantId, RoundNumber, Timestamp};
 
 /// Where a round stands.
@@ -90,94 +91,6 @@ pub enum AbortReason {
     },
     /// The operator ended it.
     Operator,
-}
-
-/// What can happen to a round.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum RoundEvent {
-    /// A participant joined.
-    Joined {
-        /// Who.
-        participant_id: ParticipantId,
-        /// When.
-        at: Timestamp,
-    },
-    /// No more joins.
-    JoinClosed {
-        /// When.
-        at: Timestamp,
-    },
-    /// A participant whom the round waits for is not heard of any more; it may come back.
-    Lost {
-        /// Who.
-        participant_id: ParticipantId,
-        /// When.
-        at: Timestamp,
-    },
-    /// A lost participant is heard of again.
-    Returned {
-        /// Who.
-        participant_id: ParticipantId,
-        /// When.
-        at: Timestamp,
-    },
-    /// A participant was quarantined or revoked: its update does not count, now or later in this round.
-    Excluded {
-        /// Who.
-        participant_id: ParticipantId,
-        /// When.
-        at: Timestamp,
-    },
-    /// An update is durable.
-    UpdateAccepted {
-        /// Whose.
-        participant_id: ParticipantId,
-        /// What counts of it.
-        update: AcceptedUpdate,
-        /// When.
-        at: Timestamp,
-    },
-    /// No more updates.
-    CollectionClosed {
-        /// When.
-        at: Timestamp,
-    },
-    /// The candidate was computed from exactly the accepted updates.
-    Aggregated {
-        /// Digest of the candidate's parameters.
-        candidate: Digest,
-        /// Digest of what the server keeps for the next round, where the server's step keeps anything.
-        server_state: Option<Digest>,
-        /// When.
-        at: Timestamp,
-    },
-    /// A participant evaluated the candidate.
-    EvaluationAccepted {
-        /// Its signed, noised counts.
-        evaluation: Evaluation,
-        /// When.
-        at: Timestamp,
-    },
-    /// No more evaluations.
-    EvaluationClosed {
-        /// When.
-        at: Timestamp,
-    },
-    /// The round's record is signed and durable.
-    Committed {
-        /// Digest of the signed record.
-        record: Digest,
-        /// When.
-        at: Timestamp,
-    },
-    /// The round ends without a result.
-    Aborted {
-        /// Why.
-        reason: AbortReason,
-        /// When.
-        at: Timestamp,
-    },
 }
 
 /// Why an event does not fit the state. The state is as it was.
@@ -365,26 +278,6 @@ impl RoundState {
 
     fn abort(&self, reason: AbortReason, at: Timestamp) -> Self {
         Self::Aborted(Aborted { plan: Arc::clone(self.plan()), reason, at })
-    }
-}
-
-impl RoundEvent {
-    /// The event's name, as in APIs and logs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Joined { .. } => "joined",
-            Self::JoinClosed { .. } => "join_closed",
-            Self::Lost { .. } => "lost",
-            Self::Returned { .. } => "returned",
-            Self::Excluded { .. } => "excluded",
-            Self::UpdateAccepted { .. } => "update_accepted",
-            Self::CollectionClosed { .. } => "collection_closed",
-            Self::Aggregated { .. } => "aggregated",
-            Self::EvaluationAccepted { .. } => "evaluation_accepted",
-            Self::EvaluationClosed { .. } => "evaluation_closed",
-            Self::Committed { .. } => "committed",
-            Self::Aborted { .. } => "aborted",
-        }
     }
 }
 

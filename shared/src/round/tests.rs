@@ -4,6 +4,7 @@ use super::*;
 use crate::encoding::Encoding;
 use crate::participation::LatePolicy;
 use crate::task::Deadlines;
+use crate::update::Evaluation;
 use crate::{RoundId, TaskId};
 
 fn site(name: &str) -> ParticipantId {
