@@ -23,6 +23,10 @@ impl Task {
         self.validate_participation()?;
         validate_model(&self.model)?;
         validate_recipe(&self.recipe)?;
+        let update = self.update_len();
+        check(update <= MAX_PARAMS, "recipe.local", || {
+            format!("an update of {update} numbers, more than {MAX_PARAMS}")
+        })?;
         validate_privacy(&self.privacy)?;
         validate_deadlines(&self.deadlines)?;
         validate_gates(&self.gates)
@@ -108,4 +112,40 @@ fn above_zero() -> String {
 
 fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidTask> {
     if holds { Ok(()) } else { Err(InvalidTask { field, reason: reason() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(inputs: u32, local: &str) -> Task {
+        let server = if local == "scaffold" { "scaffold" } else { "plain" };
+        serde_json::from_value(serde_json::json!({
+            "task_id": "t", "title": "a task", "cohort": ["a"], "quorum": 1, "rounds": 1, "seed": 1,
+            "created_at": "2026-01-01T00:00:00Z",
+            "feature_view": {"name": "view", "version": 1, "digest": "0".repeat(64)},
+            "model": {"inputs": inputs, "hidden": []},
+            "recipe": {"local_steps": 1, "sampling_rate": 0.5, "learning_rate": 0.1, "momentum": 0.0, "clip_norm": 1.0,
+                       "local": {"kind": local}, "noise_multiplier": 1.0},
+            "privacy": {"unit": "record", "ceiling": {"epsilon": 3.0, "delta": 1e-5}, "evaluation_rho": 0.1},
+            "aggregation": {"server": {server: {"learning_rate": 1.0}}},
+            "deadlines": {"join_ms": 1, "collect_ms": 1, "evaluate_ms": 1},
+            "gates": {"min_true_positive_rate": 0.0, "max_false_positive_rate": 1.0}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_update_that_the_wire_cannot_carry_is_refused_with_its_task() {
+        let half = u32::try_from(MAX_PARAMS / 2).unwrap();
+        assert_eq!(task(2 * half - 1, "plain").validate(), Ok(()));
+        assert_eq!(task(half - 1, "scaffold").validate(), Ok(()));
+        assert_eq!(task(half, "scaffold").validate().unwrap_err().field, "recipe.local");
+    }
+
+    #[test]
+    fn a_task_that_asks_for_masks_is_refused_rather_than_run_in_the_clear() {
+        let masked = Task { secure_aggregation: true, ..task(3, "plain") };
+        assert_eq!(masked.validate().unwrap_err().field, "secure_aggregation");
+    }
 }

@@ -15,6 +15,7 @@ mod view;
 
 pub use error::{WireError, refuse};
 pub use prost::bytes::Bytes;
+pub use shared::update::CHUNK_BYTES;
 pub use tls::PemIdentity;
 pub use tonic::{Code, Status, async_trait};
 pub use view::{
@@ -26,8 +27,6 @@ use std::time::Duration;
 
 use shared::params::MAX_PARAMS;
 
-/// The largest piece of parameters in one message. An update is digested in chunks of this size.
-pub const CHUNK_BYTES: usize = 256 * 1024;
 /// The most chunks an update may have: no encoding takes more than four bytes a parameter.
 pub const MAX_CHUNKS: usize = (MAX_PARAMS * size_of::<f32>()).div_ceil(CHUNK_BYTES);
 /// The largest message either side takes.
