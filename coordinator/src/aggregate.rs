@@ -4,7 +4,7 @@
 mod sum;
 mod update;
 
-pub(crate) use sum::RunningSum;
+pub(crate) use sum::{Chunk, RunningSum, Values};
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -37,6 +37,11 @@ pub(crate) struct Made {
 /// belong together.
 pub(crate) fn memory(task: &Task) -> u64 {
     u64::try_from(task.update_len()).unwrap_or(u64::MAX).saturating_mul(16)
+}
+
+/// Whether a task's updates are folded as they come: its rule needs nothing but their sum.
+pub(crate) fn folds(task: &Task) -> bool {
+    task.aggregation.rule == Rule::Mean
 }
 
 /// Computes the candidate and the next server state, and makes both durable. Blocks.

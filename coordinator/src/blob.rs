@@ -79,11 +79,11 @@ impl Blobs {
     /// The file of an update, made empty when there is none.
     pub(crate) fn create_update(&self, header: &UpdateHeader) -> Result<Blob, Error> {
         let path = format!("{}/{}", round_dir(&header.round_id), update_name(&header.participant_id, header.payload));
-        let created = match self.disk.create(&path) {
+        let created = match self.disk.create_uncached(&path) {
             // The round's first.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_round(&header.round_id)?;
-                self.disk.create(&path)
+                self.disk.create_uncached(&path)
             }
             created => created,
         };

@@ -131,7 +131,8 @@ impl Core {
         let header: UpdateHeader = intake::open(document, &sender)?;
         let driver = self.driver(&header.round_id.task_id)?;
         let place = self.context.senders.enter(&header.participant_id)?;
-        let open = intake::Open { document: document.clone(), header: header.clone(), chunk_digests, place };
+        let sum = driver.sum();
+        let open = intake::Open { document: document.clone(), header: header.clone(), chunk_digests, place, sum };
         let opened = intake::open_upload(&self.context, driver.task(), &driver.snapshot(), open);
         Ok(match intake::convict(&self.context, document, &header, opened)? {
             Opened::Known(receipt) => Opening::Receipt(receipt),
@@ -187,7 +188,7 @@ impl Core {
 
     /// Folds what was accepted into the running sums, as another thread does in production; it may come at any moment.
     pub fn fold(&mut self) -> Result<(), Error> {
-        self.drivers.values().filter_map(Driver::folding).try_for_each(|fold| fold())
+        self.drivers.values_mut().filter_map(Driver::folding).try_for_each(|fold| fold())
     }
 
     /// Ends a task.

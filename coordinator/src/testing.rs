@@ -244,7 +244,8 @@ pub(crate) fn open(
     let context = driver.context();
     let header: UpdateHeader = intake::open(&document, sender)?;
     let place = context.senders.enter(&sender.participant_id)?;
-    let open = Open { document: document.clone(), header: header.clone(), chunk_digests, place };
+    let sum = driver.sum();
+    let open = Open { document: document.clone(), header: header.clone(), chunk_digests, place, sum };
     let opened = intake::open_upload(context, driver.task(), &driver.snapshot(), open);
     intake::convict(context, &document, &header, opened)
 }

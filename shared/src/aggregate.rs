@@ -68,10 +68,18 @@ pub enum AggregateError {
     #[error("the weights sum to more than {MAX_WEIGHT_SUM}")]
     TooManyUpdates,
     /// A mean was asked for while an update was added in part.
-    #[error("{missing} entries of updates that were begun are missing")]
+    #[error("{open} updates were begun and not ended")]
     Unfinished {
-        /// How many entries.
-        missing: usize,
+        /// How many updates.
+        open: usize,
+    },
+    /// A run of values begins before the end of the one before it.
+    #[error("a run of values at {found} where the next may begin at {expected}")]
+    OutOfOrder {
+        /// Where the next run may begin.
+        expected: usize,
+        /// Where it begins.
+        found: usize,
     },
     /// An update has an entry that is no finite number.
     #[error("row {row} has an entry that is not a finite 32-bit number")]
@@ -127,6 +135,7 @@ impl Explain for AggregateError {
             Self::OutOfRange { .. } => "aggregate-out-of-range",
             Self::TooManyUpdates => "aggregate-too-many-updates",
             Self::Unfinished { .. } => "aggregate-unfinished",
+            Self::OutOfOrder { .. } => "aggregate-out-of-order",
             Self::NotFinite { .. } => "aggregate-not-finite",
             Self::Unreadable { .. } => "aggregate-unreadable",
             Self::Unwritable { .. } => "aggregate-unwritable",
@@ -144,7 +153,8 @@ impl Explain for AggregateError {
             Self::Invalid(error) => error.hint(),
             Self::OutOfRange { .. } => "clip the update; a change this large is a diverged or hostile training run",
             Self::TooManyUpdates => "split the cohort or lower the weights",
-            Self::Unfinished { .. } => "add every update whole before asking for the mean",
+            Self::Unfinished { .. } => "end every update before asking for the mean",
+            Self::OutOfOrder { .. } => "add an update's values in order, each once",
             Self::NotFinite { .. } => "leave the update out; training diverged or the row is damaged",
             Self::Unreadable { .. } => {
                 "check the disk and the round's directory; the round resumes from what is durable"

@@ -1,12 +1,12 @@
 //! An accepted update in its file. That it is there and unchanged is promise R1.
 
-use shared::encoding::Encoding;
+use shared::encoding::{Decoder, Encoding};
 use shared::invariant::Invariant;
 use shared::round::AcceptedUpdate;
 use shared::task::Task;
 use shared::update::CHUNK_BYTES;
 use shared::{Digest, ParticipantId, RoundId};
-use shared_crypto::{DigestWriter, digest};
+use shared_crypto::{PayloadWriter, digest};
 use shared_ops::metrics::violation;
 
 use crate::Error;
@@ -47,28 +47,47 @@ impl UpdateFile {
 
     /// Whether the file still holds what was acknowledged.
     pub(super) fn verify(&self) -> Result<(), Error> {
-        if self.blob.len()? < self.byte_count {
+        let mut found = PayloadWriter::new();
+        self.chunks(self.byte_count, |digest, _| {
+            found.push(digest);
+            Ok(())
+        })?;
+        self.check(found.finish())
+    }
+
+    /// Whether `found` is the digest of what was acknowledged.
+    pub(super) fn check(&self, found: Digest) -> Result<(), Error> {
+        if found == self.payload { Ok(()) } else { Err(broken(&self.participant_id, "was changed")) }
+    }
+
+    /// Gives `sink` each chunk that begins before the byte `end`, with its digest.
+    pub(super) fn chunks(
+        &self,
+        end: u64,
+        mut sink: impl FnMut(Digest, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.blob.len()? < end {
             return Err(broken(&self.participant_id, "is not whole"));
         }
-        let (mut chunk, mut payload, mut offset) = (vec![0; CHUNK_BYTES], DigestWriter::new(), 0);
-        while offset < self.byte_count {
+        let (mut chunk, mut offset) = (vec![0; CHUNK_BYTES], 0);
+        while offset < end {
             let len = usize::try_from(self.byte_count.saturating_sub(offset)).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let chunk = chunk.get_mut(..len).unwrap_or_default();
             self.blob.read_at(offset, chunk)?;
-            payload.update(digest(chunk).as_bytes());
+            sink(digest(chunk), chunk)?;
             offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         }
-        if payload.finish() == self.payload { Ok(()) } else { Err(broken(&self.participant_id, "was changed")) }
+        Ok(())
+    }
+
+    /// What decodes the update from its first byte on.
+    pub(super) fn decoder(&self) -> Decoder {
+        Decoder::new(self.encoding, self.params)
     }
 
     /// Encoded bytes from `offset` on.
     pub(super) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result<(), Error> {
         self.blob.read_at(u64::try_from(offset).unwrap_or(u64::MAX), into)
-    }
-
-    /// Values from the one at `start` on.
-    pub(super) fn read(&self, start: usize, into: &mut [f32]) -> Result<(), Error> {
-        self.encoding.decode_range(self.params, start, into, |offset, bytes| self.read_bytes(offset, bytes))
     }
 }
 

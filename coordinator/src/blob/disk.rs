@@ -12,6 +12,11 @@ pub trait Disk: Send + Sync {
     /// Opens a file to read and write, made empty when there is none. Its name is durable after [`Disk::sync_dir`].
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>>;
 
+    /// As [`Disk::create`], for a file that is written once and hardly read: its bytes need not stay in memory.
+    fn create_uncached(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.create(path)
+    }
+
     /// Opens a file to read.
     fn open(&self, path: &str) -> io::Result<Box<dyn DiskFile>>;
 

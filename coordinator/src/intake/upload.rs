@@ -1,8 +1,10 @@
 //! An update on its way in: its header is checked before a byte is taken, each chunk before it is written, and nothing
-//! is ever in memory but one chunk.
+//! is ever in memory but one chunk. Where the aggregate is a sum, each chunk is folded into it at once.
 //!
 //! What was taken stays in its file when the sender, the link or the coordinator goes away. What is found there later is
 //! checked again, chunk by chunk, and believed as far as it is right.
+
+use std::sync::Arc;
 
 use shared::aggregate::{AggregateError, InRange};
 use shared::document::SignedDocument;
@@ -11,25 +13,27 @@ use shared::round::{AcceptedUpdate, IllegalTransition, RoundEvent, RoundPlan, Ro
 use shared::store::Store;
 use shared::task::Task;
 use shared::update::{CHUNK_BYTES, UpdateHeader, UpdateReceipt};
-use shared::{Digest, Timestamp};
+use shared::{Digest, RoundId, Timestamp};
 use shared_crypto::ChunkDigests;
 
 use super::{IntakeError, Place, same};
 use crate::Error;
+use crate::aggregate::{self, Chunk, RunningSum, Values};
 use crate::blob::Blob;
 use crate::budget::Held;
 use crate::context::Context;
 use crate::durable::{self, Evidence};
 use crate::round::driver::{Proposal, SyncedFile};
-use crate::round::{Snapshot, accepted};
+use crate::round::{self, Snapshot};
 use crate::task::{RoundEntry, SignedTask};
 
 /// The event's name in refusals.
 const UPDATE: &str = "update_accepted";
 /// How much may be taken before it is made durable, so that a long update is not all at stake.
 const SYNC_BYTES: u64 = 16 * 1024 * 1024;
-/// What one upload holds in memory: the chunk that is worked on and the one that comes behind it.
-pub(crate) const UPLOAD_BYTES: usize = 2 * CHUNK_BYTES;
+/// What one upload holds in memory: the chunk that is worked on and the one that comes behind it, and the first one's
+/// values, of which a chunk has two in a byte at most.
+pub(crate) const UPLOAD_BYTES: usize = 2 * CHUNK_BYTES + 2 * CHUNK_BYTES * size_of::<f32>();
 
 /// What came of opening an update.
 pub(crate) enum Opened {
@@ -46,12 +50,21 @@ pub(crate) struct Upload {
     digests: ChunkDigests,
     blob: Blob,
     decoder: Decoder,
+    values: Values,
+    fold: Option<Fold>,
     /// Everything before this is checked and written.
     taken: u64,
     /// Everything before this is on disk.
     durable: u64,
     place: Place,
     _memory: Held,
+}
+
+/// Where an update's values go as they come.
+struct Fold {
+    sum: Arc<RunningSum>,
+    /// The round that the sum is for.
+    round_id: RoundId,
 }
 
 /// What opens an update.
@@ -62,6 +75,8 @@ pub(crate) struct Open {
     pub(crate) chunk_digests: Vec<Digest>,
     /// The sender's place among those who send.
     pub(crate) place: Place,
+    /// The sum of the round that goes on.
+    pub(crate) sum: Arc<RunningSum>,
 }
 
 /// Checks an update's header and chunk digests against the task and the round as it stands, and finds what is there of
@@ -72,7 +87,7 @@ pub(crate) fn open_upload(
     snapshot: &Snapshot,
     open: Open,
 ) -> Result<Opened, Error> {
-    let Open { document, header, chunk_digests, place } = open;
+    let Open { document, header, chunk_digests, place, sum } = open;
     same("task", &task.digest, &header.task_digest)?;
     check_terms(&task.task, &header)?;
     let digests = ChunkDigests::new(header.byte_count, chunk_digests)?;
@@ -88,9 +103,36 @@ pub(crate) fn open_upload(
     let blob = context.blobs.create_update(&header)?;
     let decoder = Decoder::new(header.encoding, task.task.update_len());
     let memory = context.budget.hold(u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX));
-    let mut upload = Upload { document, header, digests, blob, decoder, taken: 0, durable: 0, place, _memory: memory };
+    let fold = begin_fold(context, &task.task, snapshot.state.plan(), &header, sum)?;
+    let mut upload = Upload {
+        document,
+        header,
+        digests,
+        blob,
+        decoder,
+        values: Values::default(),
+        fold,
+        taken: 0,
+        durable: 0,
+        place,
+        _memory: memory,
+    };
     upload.resume(context)?;
     Ok(Opened::Upload(Box::new(upload)))
+}
+
+fn begin_fold(
+    context: &Context,
+    task: &Task,
+    plan: &RoundPlan,
+    header: &UpdateHeader,
+    sum: Arc<RunningSum>,
+) -> Result<Option<Fold>, Error> {
+    if !aggregate::folds(task) {
+        return Ok(None);
+    }
+    sum.begin(context, task, plan, &header.participant_id, accepted(header, plan))?;
+    Ok(Some(Fold { sum, round_id: plan.round_id.clone() }))
 }
 
 /// What the header says of the update itself.
@@ -163,11 +205,8 @@ impl Upload {
         while let Some(len) = self.digests.chunk_at(self.taken) {
             let Some(chunk) = chunk.get_mut(..len).filter(|_| self.end_of(len) <= there) else { break };
             self.blob.read_at(self.taken, chunk)?;
-            if self.digests.check(self.taken, chunk).is_err() {
-                break;
-            }
-            decode(&mut self.decoder, chunk)?;
-            self.taken = self.end_of(len);
+            let Ok(digest) = self.digests.check(self.taken, chunk) else { break };
+            self.use_chunk(digest, chunk)?;
         }
         if self.taken > 0 { self.sync(context) } else { Ok(()) }
     }
@@ -177,11 +216,23 @@ impl Upload {
         if offset != self.taken || self.digests.chunk_at(offset) != Some(data.len()) {
             return Err(IntakeError::OutOfOrder { expected: self.taken, found: offset }.into());
         }
-        self.digests.check(offset, data)?;
+        let digest = self.digests.check(offset, data)?;
         self.blob.write_at(offset, data)?;
-        decode(&mut self.decoder, data)?;
-        self.taken = self.end_of(data.len());
+        self.use_chunk(digest, data)?;
         if self.taken.saturating_sub(self.durable) >= SYNC_BYTES { self.sync(context) } else { Ok(()) }
+    }
+
+    /// Decodes the next chunk, which is checked and written, and folds it where updates are folded as they come.
+    fn use_chunk(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.values.clear();
+        decode(&mut self.decoder, bytes, &mut self.values)?;
+        if let Some(Fold { sum, round_id }) = &self.fold {
+            let UpdateHeader { participant_id, payload, .. } = &self.header;
+            let (payload, offset, len) = (*payload, self.taken, bytes.len());
+            sum.fold(round_id, &Chunk { participant_id, payload, offset, len, digest, values: &self.values })?;
+        }
+        self.taken = self.end_of(bytes.len());
+        Ok(())
     }
 
     fn end_of(&self, len: usize) -> u64 {
@@ -231,9 +282,12 @@ impl Upload {
 }
 
 /// What makes an update useless is found before it is accepted: it would make the whole round's sum impossible.
-fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Result<(), Error> {
+fn decode(decoder: &mut Decoder, bytes: &[u8], into: &mut Values) -> Result<(), Error> {
     decoder.push(bytes, |first, values| match InRange::new(values) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            into.push(first, values);
+            Ok(())
+        }
         Err(AggregateError::OutOfRange { index, value }) => {
             Err(AggregateError::OutOfRange { index: first.saturating_add(index), value }.into())
         }
@@ -245,15 +299,21 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Result<(), Error> {
 fn event(header: &UpdateHeader, plan: &RoundPlan, at: Timestamp) -> Result<RoundEvent, Error> {
     let trained_in = header.round_id.number;
     plan.staleness(trained_in)?;
-    let update = AcceptedUpdate {
+    let update = accepted(header, plan);
+    Ok(RoundEvent::UpdateAccepted { participant_id: header.participant_id.clone(), update, at })
+}
+
+/// What counts of the update in the round of `plan`.
+fn accepted(header: &UpdateHeader, plan: &RoundPlan) -> AcceptedUpdate {
+    let trained_in = header.round_id.number;
+    AcceptedUpdate {
         payload: header.payload,
         byte_count: header.byte_count,
         encoding: header.encoding,
         trained_in,
         weight: plan.weight(trained_in),
         local_steps: header.local_steps,
-    };
-    Ok(RoundEvent::UpdateAccepted { participant_id: header.participant_id.clone(), update, at })
+    }
 }
 
 /// The receipt for an update that was accepted just now.
@@ -276,7 +336,7 @@ pub(crate) fn known(
     let receipt: UpdateReceipt = shared::canonical::decode(document.body.as_bytes())?;
     let state = &snapshot.state;
     let present = receipt.round_id == state.plan().round_id && !state.is_closed();
-    if present && !accepted(state).is_some_and(|accepted| accepted.contains_key(participant_id)) {
+    if present && !round::accepted(state).is_some_and(|accepted| accepted.contains_key(participant_id)) {
         return Ok(None);
     }
     if receipt.payload == *payload {

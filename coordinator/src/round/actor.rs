@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use shared::TaskId;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Proposal};
 use super::snapshot::Snapshot;
 use crate::Error;
+use crate::aggregate::RunningSum;
 use crate::context::Context;
 
 /// How many commands may wait.
@@ -65,6 +65,8 @@ pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
     /// Always the newest; a change is announced only where a phase, a round or the task ends, or it is paused.
     pub(crate) snapshots: watch::Receiver<Snapshot>,
+    /// Into which updates are folded as they come.
+    pub(crate) sum: Arc<RunningSum>,
 }
 
 impl Handle {
@@ -118,13 +120,16 @@ pub(crate) fn prepare(driver: Driver, stop: CancellationToken) -> (Handle, impl 
     let (commands, inbox) = mpsc::channel(QUEUE);
     let (views, snapshots) = watch::channel(driver.snapshot());
     let task_id = driver.task().task.task_id.clone();
-    let actor = Actor { context: Arc::clone(driver.context()), task_id: task_id.clone(), inbox, views, stop };
-    (Handle { task_id, commands, snapshots }, actor.run(driver))
+    let sum = driver.sum();
+    let context = Arc::clone(driver.context());
+    let actor = Actor { context, task_id: task_id.clone(), sum: Arc::clone(&sum), inbox, views, stop };
+    (Handle { task_id, commands, snapshots, sum }, actor.run(driver))
 }
 
 struct Actor {
     context: Arc<Context>,
     task_id: TaskId,
+    sum: Arc<RunningSum>,
     inbox: mpsc::Receiver<Command>,
     views: watch::Sender<Snapshot>,
     stop: CancellationToken,
@@ -133,7 +138,6 @@ struct Actor {
 impl Actor {
     async fn run(mut self, mut driver: Driver) {
         let mut commands = Vec::with_capacity(QUEUE);
-        let mut folding: Option<JoinHandle<()>> = None;
         loop {
             let (returned, result) = work(driver, std::mem::take(&mut commands), self.views.clone()).await;
             driver = match (returned, result) {
@@ -146,8 +150,8 @@ impl Actor {
             if driver.has_ended() {
                 return;
             }
-            if folding.as_ref().is_none_or(JoinHandle::is_finished) {
-                folding = driver.folding().map(fold);
+            if let Some(folding) = driver.folding() {
+                tokio::task::spawn_blocking(|| fold(folding));
             }
             let sleep = driver
                 .snapshot()
@@ -175,7 +179,7 @@ impl Actor {
             }
             let (context, task_id) = (Arc::clone(&self.context), self.task_id.clone());
             result = match tokio::task::spawn_blocking(move || Driver::open(context, &task_id)).await {
-                Ok(Ok(driver)) => return Some(driver),
+                Ok(Ok(driver)) => return Some(driver.with_sum(Arc::clone(&self.sum))),
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(Error::Unavailable),
             };
@@ -203,13 +207,11 @@ async fn work(
     worked.await.unwrap_or((None, Err(Error::Unavailable)))
 }
 
-/// Folds what was accepted while the driver goes on.
-fn fold(folding: impl FnOnce() -> Result<(), Error> + Send + 'static) -> JoinHandle<()> {
-    tokio::task::spawn_blocking(|| {
-        if let Err(error) = folding() {
-            tracing::warn!(%error, "updates are folded when the round has collected them");
-        }
-    })
+/// Folds what was accepted before, while the driver goes on.
+fn fold(folding: impl FnOnce() -> Result<(), Error>) {
+    if let Err(error) = folding() {
+        tracing::warn!(%error, "updates are folded when the round has collected them");
+    }
 }
 
 /// Carries out commands, and whatever is due after them.

@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     entry: TaskEntry,
     round: Round,
     sum: Arc<RunningSum>,
+    /// Whether updates may have been accepted that are not in the sum.
+    behind: bool,
     /// When presence was looked at last.
     attended: Timestamp,
 }
@@ -73,7 +75,8 @@ impl Driver {
         let task = SignedTask::stored(entry.document.clone(), &context.operator)?;
         let round_id = RoundId { task_id: task_id.clone(), number: entry.round };
         let round = replay(&*context.store, &round_id)?;
-        let driver = Self { context, task, entry, round, sum: Arc::default(), attended: Timestamp::EPOCH };
+        let driver =
+            Self { context, task, entry, round, sum: Arc::default(), behind: true, attended: Timestamp::EPOCH };
         driver.context.budget.allow(aggregate::memory(&driver.task.task));
         driver.sweep();
         Ok(driver)
@@ -101,18 +104,27 @@ impl Driver {
         }
     }
 
-    /// Folds what was accepted into the sum, where there is one; to be called on another thread than the driver's.
-    /// Changes nothing that counts.
-    pub(crate) fn folding(&self) -> Option<impl FnOnce() -> Result<(), Error> + Send + use<>> {
-        let streams = self.task.task.aggregation.rule == shared::aggregate::Rule::Mean;
-        let (context, sum) = (Arc::clone(&self.context), Arc::clone(&self.sum));
-        let (task, state) = (self.task.clone(), Arc::clone(&self.round.state));
-        let fold = move || match &*state {
+    /// Has updates folded into `sum`, which others know already.
+    pub(crate) fn with_sum(mut self, sum: Arc<RunningSum>) -> Self {
+        self.sum = sum;
+        self
+    }
+
+    /// The sum into which updates are folded as they come.
+    pub(crate) fn sum(&self) -> Arc<RunningSum> {
+        Arc::clone(&self.sum)
+    }
+
+    /// Folds what was accepted before this driver took the task up, once; to be called on another thread than the
+    /// driver's. Changes nothing that counts.
+    pub(crate) fn folding(&mut self) -> Option<impl FnOnce() -> Result<(), Error> + Send + use<>> {
+        let behind = std::mem::take(&mut self.behind) && aggregate::folds(&self.task.task);
+        let (context, sum, task) = (Arc::clone(&self.context), self.sum(), self.task.clone());
+        let state = Arc::clone(&self.round.state);
+        behind.then_some(move || match &*state {
             RoundState::Collecting(state) => sum.catch_up(&context, &task.task, &state.plan, &state.accepted),
             _ => Ok(()),
-        };
-        (streams && matches!(&*self.round.state, RoundState::Collecting(state) if !state.accepted.is_empty()))
-            .then_some(fold)
+        })
     }
 
     /// Offers events to the round, all that fit in one batch. When this returns `Ok`, each `Ok` in it is durable.
@@ -134,10 +146,6 @@ impl Driver {
             self.context.store.apply(batch)?;
         }
         self.round = round;
-        accepted
-            .into_iter()
-            .filter_map(|proposal| proposal.file)
-            .for_each(|file| self.sum.note_fresh(file.participant_id));
         Ok(answers)
     }
 
@@ -271,6 +279,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.sum.clear();
         self.context.budget.disallow(aggregate::memory(&self.task.task));
     }
 }

@@ -31,9 +31,9 @@ pub(super) async fn receive(
     let place = rpc.coordinator.context.senders.enter(&caller.participant_id).map_err(Error::from)?;
     let _turn = turn(rpc, &running).await?;
     let UpdateOpen { header: document, chunk_digests } = open;
-    let opened =
-        begin(rpc, &running, Open { document: document.clone(), header: header.clone(), chunk_digests, place });
-    let upload = match opened.await? {
+    let sum = Arc::clone(&running.handle.sum);
+    let open = Open { document, header, chunk_digests, place, sum };
+    let upload = match begin(rpc, &running, open).await? {
         Opened::Known(receipt) => return Ok(receipt),
         Opened::Upload(upload) => upload,
     };

@@ -64,8 +64,8 @@ impl ChunkDigests {
 
     /// What is signed for the whole update: SHA-256 of the digests, one after the other.
     pub fn payload(&self) -> Digest {
-        let mut writer = DigestWriter::new();
-        self.digests.iter().for_each(|digest| writer.update(digest.as_bytes()));
+        let mut writer = PayloadWriter::new();
+        self.digests.iter().for_each(|digest| writer.push(*digest));
         writer.finish()
     }
 
@@ -86,12 +86,34 @@ impl ChunkDigests {
         Some(usize::try_from(rest).unwrap_or(usize::MAX).min(CHUNK_BYTES))
     }
 
-    /// Checks the bytes of the chunk that begins at `offset`.
-    pub fn check(&self, offset: u64, chunk: &[u8]) -> Result<(), ChunkError> {
+    /// Checks the bytes of the chunk that begins at `offset`, and gives their digest.
+    pub fn check(&self, offset: u64, chunk: &[u8]) -> Result<Digest, ChunkError> {
         let number = offset / chunk_bytes();
         let named = usize::try_from(number).ok().and_then(|number| self.digests.get(number));
         let whole = self.chunk_at(offset) == Some(chunk.len());
-        if whole && named == Some(&digest(chunk)) { Ok(()) } else { Err(ChunkError::OtherChunk(number)) }
+        let found = digest(chunk);
+        if whole && named == Some(&found) { Ok(found) } else { Err(ChunkError::OtherChunk(number)) }
+    }
+}
+
+/// What is signed for a whole update ([`ChunkDigests::payload`]), computed as its chunks come.
+#[derive(Debug, Clone, Default)]
+pub struct PayloadWriter(DigestWriter);
+
+impl PayloadWriter {
+    /// No chunk so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next chunk's digest in.
+    pub fn push(&mut self, chunk: Digest) {
+        self.0.update(chunk.as_bytes());
+    }
+
+    /// The digest of all chunks taken in.
+    pub fn finish(self) -> Digest {
+        self.0.finish()
     }
 }
 

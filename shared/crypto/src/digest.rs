@@ -1,5 +1,7 @@
 //! SHA-256 (FIPS 180-4), as values of the type that the vocabulary defines.
 
+use std::fmt;
+
 use serde::Serialize;
 use shared::Digest;
 use shared::canonical::{self, CanonicalError};
@@ -42,6 +44,12 @@ impl DigestWriter {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(self.0.finish().as_ref());
         Digest(bytes)
+    }
+}
+
+impl fmt::Debug for DigestWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestWriter").finish_non_exhaustive()
     }
 }
 

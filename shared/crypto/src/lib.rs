@@ -14,7 +14,7 @@ mod secret;
 mod signing;
 mod token;
 
-pub use chunks::{ChunkDigests, ChunkError};
+pub use chunks::{ChunkDigests, ChunkError, PayloadWriter};
 pub use digest::{DigestWriter, digest, digest_of, document_digest};
 pub use error::CryptoError;
 pub use random::random_bytes;

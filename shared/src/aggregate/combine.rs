@@ -93,7 +93,8 @@ impl Combination<'_> {
             for (row, meta) in self.meta.iter().enumerate() {
                 let values = InRange::new(piece(rows, row, range.start, scratch)?)?;
                 let mut addend = sum.begin(meta.weight)?;
-                sum.add_block(&mut addend, values)?;
+                sum.add_run(&mut addend, 0, values)?;
+                sum.end(addend);
             }
             let mut means = vec![0.0; range.len()];
             sum.mean_block(0, &mut means)?;

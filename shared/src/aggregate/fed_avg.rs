@@ -35,11 +35,11 @@ impl<'a, T: Element> InRange<'a, T> {
     }
 }
 
-/// An update that is being added: what it weighs, and how much of it has been added.
+/// An update that is being added: what it weighs, and where its next values may begin.
 #[derive(Debug)]
 pub struct Addend {
-    weight: u32,
-    added: usize,
+    weight: i64,
+    next: usize,
 }
 
 /// A running weighted sum of updates. Memory: 8 bytes a parameter, however many updates there are.
@@ -47,14 +47,14 @@ pub struct Addend {
 pub struct FedAvg {
     sums: Vec<i64>,
     weight: u64,
-    /// Entries still missing of updates that were begun.
-    missing: usize,
+    /// How many addends were begun and not ended.
+    open: usize,
 }
 
 impl FedAvg {
     /// An empty sum for updates of `len` parameters.
     pub fn new(len: usize) -> Self {
-        Self { sums: vec![0; len], weight: 0, missing: 0 }
+        Self { sums: vec![0; len], weight: 0, open: 0 }
     }
 
     /// Adds one update. An error leaves the sum as it was.
@@ -64,30 +64,52 @@ impl FedAvg {
         }
         let values = InRange::new(update.as_slice())?;
         let mut addend = self.begin(weight)?;
-        self.add_block(&mut addend, values)
+        self.add_run(&mut addend, 0, values)?;
+        self.end(addend);
+        Ok(())
     }
 
-    /// Begins an update that is added block by block; there is no mean until all of it is added.
+    /// Begins an update that is added run by run; there is no mean until [`Self::end`].
     pub fn begin(&mut self, weight: u32) -> Result<Addend, AggregateError> {
         let total = self.weight.saturating_add(u64::from(weight));
         if total > MAX_WEIGHT_SUM {
             return Err(AggregateError::TooManyUpdates);
         }
         self.weight = total;
-        self.missing = self.missing.saturating_add(self.sums.len());
-        Ok(Addend { weight, added: 0 })
+        self.open = self.open.saturating_add(1);
+        Ok(Addend { weight: weight.into(), next: 0 })
     }
 
-    /// Adds the next block of an update. An error leaves the sum as it was.
-    pub fn add_block<T: Element>(&mut self, addend: &mut Addend, block: InRange<'_, T>) -> Result<(), AggregateError> {
-        let InRange(values) = block;
-        let expected = self.sums.len();
-        let end = addend.added.saturating_add(values.len());
-        let wrong = ParamError::WrongLength { expected, found: end };
-        add_weighted(self.sums.get_mut(addend.added..end).ok_or(wrong)?, addend.weight, values);
-        addend.added = end;
-        self.missing = self.missing.saturating_sub(values.len());
+    /// Adds the next values of an update, the first of them at the parameter `first`. Whatever no run covers is zero.
+    /// An error leaves the sum as it was.
+    pub fn add_run<T: Element>(
+        &mut self,
+        addend: &mut Addend,
+        first: usize,
+        values: InRange<'_, T>,
+    ) -> Result<(), AggregateError> {
+        if first < addend.next {
+            return Err(AggregateError::OutOfOrder { expected: addend.next, found: first });
+        }
+        let InRange(values) = values;
+        let (expected, end) = (self.sums.len(), first.saturating_add(values.len()));
+        let sums = self.sums.get_mut(first..end).ok_or(ParamError::WrongLength { expected, found: end })?;
+        add_weighted(sums, addend.weight, values);
+        addend.next = end;
         Ok(())
+    }
+
+    /// Everything of the update is added.
+    pub fn end(&mut self, addend: Addend) {
+        let Addend { .. } = addend;
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// Begins to take an update back: to be added the same runs once more, as many as the update got, and ended. What
+    /// was added then leaves no trace.
+    pub fn withdraw(&mut self, addend: Addend) -> Addend {
+        self.weight = self.weight.saturating_sub(addend.weight.unsigned_abs());
+        Addend { weight: addend.weight.saturating_neg(), next: 0 }
     }
 
     /// Adds another sum. An error leaves the sum as it was.
@@ -100,7 +122,7 @@ impl FedAvg {
             return Err(AggregateError::TooManyUpdates);
         }
         self.weight = total;
-        self.missing = self.missing.saturating_add(other.missing);
+        self.open = self.open.saturating_add(other.open);
         self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum += more);
         Ok(())
     }
@@ -121,8 +143,8 @@ impl FedAvg {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
-        if self.missing > 0 {
-            return Err(AggregateError::Unfinished { missing: self.missing });
+        if self.open > 0 {
+            return Err(AggregateError::Unfinished { open: self.open });
         }
         let (expected, end) = (self.sums.len(), start.saturating_add(len));
         let sums = self.sums.get(start..end).ok_or(ParamError::WrongLength { expected, found: end })?;
@@ -131,9 +153,9 @@ impl FedAvg {
     }
 }
 
-fn add_weighted<T: Element>(sums: &mut [i64], weight: u32, values: &[T]) {
+fn add_weighted<T: Element>(sums: &mut [i64], weight: i64, values: &[T]) {
     let entries = sums.iter_mut().zip(values);
-    match i64::from(weight) {
+    match weight {
         1 => entries.for_each(|(sum, value)| *sum += to_grid((*value).into())),
         weight => entries.for_each(|(sum, value)| *sum += weight * to_grid((*value).into())),
     }
@@ -197,8 +219,9 @@ mod tests {
             for (half, updates) in halves.iter_mut().zip([left, right]) {
                 for (weight, update) in updates.iter().rev() {
                     let mut addend = half.begin(*weight).unwrap();
-                    half.add_block(&mut addend, InRange::new(&update[..cut]).unwrap()).unwrap();
-                    half.add_block(&mut addend, InRange::new(&update[cut..]).unwrap()).unwrap();
+                    half.add_run(&mut addend, 0, InRange::new(&update[..cut]).unwrap()).unwrap();
+                    half.add_run(&mut addend, cut, InRange::new(&update[cut..]).unwrap()).unwrap();
+                    half.end(addend);
                 }
             }
             let [mut merged, other] = halves;
@@ -243,15 +266,38 @@ mod tests {
     }
 
     #[test]
-    fn an_update_counts_whole_and_once_or_there_is_no_mean() {
+    fn there_is_no_mean_while_an_update_is_being_added() {
         let mut sum = FedAvg::new(3);
         let mut addend = sum.begin(1).unwrap();
-        sum.add_block(&mut addend, InRange::new(&[1.0_f32, 2.0]).unwrap()).unwrap();
-        assert_eq!(sum.finish(), Err(AggregateError::Unfinished { missing: 1 }));
-        let beyond = sum.add_block(&mut addend, InRange::new(&[3.0_f32, 4.0]).unwrap());
+        sum.add_run(&mut addend, 0, InRange::new(&[1.0_f32]).unwrap()).unwrap();
+        assert_eq!(sum.finish(), Err(AggregateError::Unfinished { open: 1 }));
+        let twice = sum.add_run(&mut addend, 0, InRange::new(&[1.0_f32]).unwrap());
+        assert_eq!(twice, Err(AggregateError::OutOfOrder { expected: 1, found: 0 }));
+        let beyond = sum.add_run(&mut addend, 2, InRange::new(&[3.0_f32, 4.0]).unwrap());
         assert!(matches!(beyond, Err(AggregateError::Shape(_))));
-        sum.add_block(&mut addend, InRange::new(&[3.0_f32]).unwrap()).unwrap();
-        assert_eq!(sum.finish().unwrap(), vector(&[1.0, 2.0, 3.0]));
+        sum.add_run(&mut addend, 2, InRange::new(&[3.0_f32]).unwrap()).unwrap();
+        sum.end(addend);
+        assert_eq!(sum.finish().unwrap(), vector(&[1.0, 0.0, 3.0]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_withdrawn_leaves_no_trace(
+            kept in prop::collection::vec(-1024.0..=1024.0_f32, 5),
+            gone in prop::collection::vec(-1024.0..=1024.0_f32, 5),
+            (weight, come) in (1..=8_u32, 0..=5_usize),
+        ) {
+            let mut sum = FedAvg::new(5);
+            let mut addend = sum.begin(weight).unwrap();
+            sum.add_run(&mut addend, 0, InRange::new(&gone[..come]).unwrap()).unwrap();
+            sum.add(3, &vector(&kept)).unwrap();
+            let mut inverse = sum.withdraw(addend);
+            sum.add_run(&mut inverse, 0, InRange::new(&gone[..come]).unwrap()).unwrap();
+            sum.end(inverse);
+            let mut alone = FedAvg::new(5);
+            alone.add(3, &vector(&kept)).unwrap();
+            prop_assert_eq!(sum.finish(), alone.finish());
+        }
     }
 
     #[test]

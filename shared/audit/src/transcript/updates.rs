@@ -6,7 +6,7 @@ use shared::round::AcceptedUpdate;
 use shared::task::Task;
 use shared::update::{CHUNK_BYTES, UpdateHeader};
 use shared::{Digest, ParticipantId, canonical};
-use shared_crypto::{DigestWriter, PublicKey, digest};
+use shared_crypto::{PayloadWriter, PublicKey, digest};
 
 use super::archive::{Entry, ReadAt};
 use super::documents::{Sections, same, same_digest};
@@ -87,9 +87,9 @@ fn decodes<R: ReadAt + ?Sized>(
 ) -> Result<(), TranscriptError> {
     same(|| format!("the length of `{}`", payload.name), &accepted.byte_count, &payload.len)?;
     let unfit = |source| TranscriptError::Update { participant_id: participant_id.clone(), source };
-    let (mut writer, mut decoder) = (DigestWriter::new(), Decoder::new(accepted.encoding, len));
+    let (mut writer, mut decoder) = (PayloadWriter::new(), Decoder::new(accepted.encoding, len));
     sections.pieces(payload, CHUNK_BYTES, |piece| {
-        writer.update(digest(piece).as_bytes());
+        writer.push(digest(piece));
         decoder.push(piece, |_, _| -> Result<(), EncodingError> { Ok(()) }).map_err(unfit)
     })?;
     same_digest(&payload.name, accepted.payload, writer.finish())?;
