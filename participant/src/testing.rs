@@ -17,7 +17,7 @@ use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
 use shared::time::ManualClock;
 use shared::{AssetId, Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
-use shared_crypto::{SigningKey, digest, digest_of, document_digest};
+use shared_crypto::{SigningKey, bulk_digest, digest, digest_of, document_digest};
 
 use crate::config::{Account, Config};
 use crate::feature::{self, WIDTH};
@@ -199,7 +199,7 @@ impl Published {
             server_state_before: None,
             accepted: [(participant_id(), accepted(own_update))].into(),
             updates_root: digest(b"updates"),
-            candidate: digest(&params),
+            candidate: bulk_digest(&params),
             server_state: None,
             tally: Tally::default(),
             committed_at: now(),

@@ -1,18 +1,18 @@
-//! SHA-256 digests as values. Computing one is `shared-crypto`'s work.
+//! Digests as values: SHA-256, or BLAKE3 of parameters and updates. Computing one is `shared-crypto`'s work.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
+/// A digest of 32 bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
 
 /// The text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a SHA-256 digest of 64 hexadecimal digits")]
+#[error("`{0}` is not a digest of 64 hexadecimal digits")]
 pub struct InvalidDigest(String);
 
 impl Digest {

@@ -72,7 +72,7 @@ pub struct Release {
     pub model: ModelSpec,
     /// What it must be fed with.
     pub feature_view: FeatureViewRef,
-    /// SHA-256 of the parameters' little-endian f32 bytes.
+    /// BLAKE3 of the parameters' little-endian f32 bytes.
     pub params: Digest,
     /// What training cost each participant at most.
     pub privacy: Option<Guarantee>,

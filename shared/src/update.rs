@@ -41,7 +41,7 @@ pub struct UpdateHeader {
     pub encoding: Encoding,
     /// How many encoded bytes follow.
     pub byte_count: u64,
-    /// SHA-256 of the SHA-256 digests of the encoded bytes' chunks of [`CHUNK_BYTES`], one after the other.
+    /// BLAKE3 of the BLAKE3 digests of the encoded bytes' chunks of [`CHUNK_BYTES`], one after the other.
     pub payload: Digest,
     /// How many optimiser steps led to it, at most what the task's recipe says.
     pub local_steps: u32,

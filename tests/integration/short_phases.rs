@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::ParamVector;
-use shared_crypto::digest;
+use shared_crypto::bulk_digest;
 
 use crate::puppet::Puppet;
 use crate::world::{TASK, World, task};
@@ -56,7 +56,7 @@ async fn a_coordinator_killed_while_it_aggregates_or_signs_comes_to_the_same_bit
         aggregating += u32::from(kill_between(&mut world, round, "collection_closed", "aggregated").await);
         world.restart();
         total += 2.0;
-        let candidate = digest(&ParamVector::new(vec![total; PARAMS]).unwrap().to_le_bytes());
+        let candidate = bulk_digest(&ParamVector::new(vec![total; PARAMS]).unwrap().to_le_bytes());
         let aggregated = world.round_until(round, "aggregated", |view| view["phase"] == "aggregated").await;
         assert_eq!(aggregated["candidate"], json!(candidate), "each update counts once");
 

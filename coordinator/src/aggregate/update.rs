@@ -6,7 +6,7 @@ use shared::round::AcceptedUpdate;
 use shared::task::Task;
 use shared::update::CHUNK_BYTES;
 use shared::{Digest, ParticipantId, RoundId};
-use shared_crypto::{PayloadWriter, digest};
+use shared_crypto::{PayloadWriter, bulk_digest};
 use shared_ops::metrics::violation;
 
 use crate::Error;
@@ -74,7 +74,7 @@ impl UpdateFile {
             let len = usize::try_from(self.byte_count.saturating_sub(offset)).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let chunk = chunk.get_mut(..len).unwrap_or_default();
             self.blob.read_at(offset, chunk)?;
-            sink(digest(chunk), chunk)?;
+            sink(bulk_digest(chunk), chunk)?;
             offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         }
         Ok(())

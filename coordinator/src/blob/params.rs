@@ -1,11 +1,11 @@
-//! Parameters in files that never change: each is named by the SHA-256 of its bytes.
+//! Parameters in files that never change: each is named by the digest of its bytes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::Digest;
-use shared_crypto::DigestWriter;
+use shared_crypto::BulkWriter;
 
 use super::{Blob, Blobs, PARAMS, PARTIAL, failed};
 use crate::Error;
@@ -63,7 +63,7 @@ impl Drop for Params {
 pub(crate) struct ParamsWriter {
     blobs: Arc<Blobs>,
     blob: Blob,
-    digest: DigestWriter,
+    digest: BulkWriter,
     written: u64,
     finished: bool,
 }
@@ -74,7 +74,7 @@ impl ParamsWriter {
         let path = format!("{PARAMS}/{}{PARTIAL}", blobs.partials.next());
         let file = blobs.disk.create(&path).map_err(failed(&path))?;
         let blob = Blob { path, file };
-        Ok(Self { blobs: Arc::clone(blobs), blob, digest: DigestWriter::new(), written: 0, finished: false })
+        Ok(Self { blobs: Arc::clone(blobs), blob, digest: BulkWriter::new(), written: 0, finished: false })
     }
 
     /// Writes the next bytes.

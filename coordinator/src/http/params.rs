@@ -27,7 +27,7 @@ const MAX_BYTES: usize = MAX_PARAMS.saturating_mul(size_of::<f32>());
 /// Parameters that the coordinator has now.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ParamsView {
-    /// Names them: SHA-256 of their bytes.
+    /// Names them: BLAKE3 of their bytes.
     #[schema(value_type = String)]
     pub(crate) digest: Digest,
     /// How many bytes there are.

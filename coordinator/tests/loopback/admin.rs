@@ -10,7 +10,7 @@ use shared::update::UpdateReceipt;
 use shared::{Explain, ParamVector};
 use shared_audit::transcript::{Claim, Trust, verify};
 use shared_audit::{Receipt, verify_receipt};
-use shared_crypto::{PublicKey, digest};
+use shared_crypto::{PublicKey, bulk_digest};
 use shared_wire::Phase;
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +111,7 @@ async fn a_task_is_checked_created_paused_resumed_and_cancelled() {
 
     let initial = ParamVector::new(vec![0.5; PARAMS]).unwrap().to_le_bytes();
     let (status, params) = federation.put(initial.clone()).await;
-    assert_eq!((status, &params["digest"]), (201, &json!(digest(&initial))));
+    assert_eq!((status, &params["digest"]), (201, &json!(bulk_digest(&initial))));
     let (_, short) = federation.put(initial[4..].to_vec()).await;
     let body = |initial: &Value| json!({"task": task, "initial_params": initial});
     let (status, problem) = admin.post("/api/v1/tasks", &body(&short["digest"])).await;
@@ -227,7 +227,7 @@ async fn a_release_is_recomputed_without_a_site_then_promoted_and_rolled_back() 
     let release: Release = open(federation.trust().coordinator, &view["release"]);
     let record: RoundRecord = open(federation.trust().coordinator, &view["round_record"]);
     assert_eq!((&view["state"], release.replaces.unwrap().as_str()), (&json!("published"), first.as_str()));
-    assert_eq!((release.params, record.tally.sites), (digest(&params), 0), "nobody evaluated it");
+    assert_eq!((release.params, record.tally.sites), (bulk_digest(&params), 0), "nobody evaluated it");
     assert!(!record.accepted.contains_key(&id("c")) && record.recomputed.unwrap().left_out.contains(&id("c")));
 
     for round in [1, 2] {

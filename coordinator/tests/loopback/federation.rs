@@ -3,7 +3,7 @@
 use shared::release::{Release, RoundRecord};
 use shared::update::{CHUNK_BYTES, UpdateReceipt};
 use shared::{Clock, Digest, ParamVector, TaskId};
-use shared_crypto::digest;
+use shared_crypto::bulk_digest;
 use shared_crypto::pki::{CertificateAuthority, CertificateRequest, TlsIdentity};
 use shared_ops::clock::SystemClock;
 use shared_wire::client::Client;
@@ -50,7 +50,7 @@ async fn a_round_goes_to_its_release_and_a_restart_changes_nothing_on_the_way() 
     assert_eq!(b.client.round_record(&view.round_id).await.unwrap(), bundle.round_record);
     let mut bytes = Vec::new();
     b.client.fetch(release.params, PARAMS * 4, &mut bytes).await.unwrap();
-    assert_eq!(digest(&bytes), release.params);
+    assert_eq!(bulk_digest(&bytes), release.params);
     assert_eq!(ParamVector::from_le_bytes(&bytes, PARAMS).unwrap(), ParamVector::new(vec![2.0; PARAMS]).unwrap());
     stop.cancel();
     running.ended().await.unwrap();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use shared::{Digest, ParamVector};
-use shared_crypto::digest;
+use shared_crypto::bulk_digest;
 use shared_wire::client::Client;
 use shared_wire::{RoundView, WireError};
 
@@ -55,7 +55,7 @@ impl Hand {
 
 /// Refuses bytes that are not the ones that `expected` names.
 fn check(bytes: &[u8], expected: Digest) -> Result<(), WireError> {
-    let found = digest(bytes);
+    let found = bulk_digest(bytes);
     if found == expected {
         return Ok(());
     }

@@ -75,7 +75,7 @@ async fn a_round_is_finished_through_broken_streams_and_uploads_with_one_trainin
     let header: UpdateHeader = lone.site.identity.public().open(&seen.updates[0].0.header).unwrap();
     assert_eq!(header.round_id.number.0, 1);
     let evaluation: Evaluation = lone.site.identity.public().open(&seen.evaluations[0]).unwrap();
-    assert_eq!((evaluation.candidate, seen.evaluations.len()), (shared_crypto::digest(&candidate()), 1));
+    assert_eq!((evaluation.candidate, seen.evaluations.len()), (shared_crypto::bulk_digest(&candidate()), 1));
     assert_eq!(lone.site.ledger.debits().unwrap().len(), 2, "one training, one evaluation");
     let updates = Updates::new(Arc::clone(&lone.site));
     assert_eq!(updates.receipt(&header.round_id).unwrap().unwrap().payload, header.payload);

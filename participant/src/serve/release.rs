@@ -10,7 +10,7 @@ use shared::release::{Recomputation, Release, RoundRecord};
 use shared::store::{Batch, Key, Store};
 use shared::task::Task;
 use shared::{Digest, ParamVector, ParticipantId, ReleaseId, canonical};
-use shared_crypto::{PublicKey, digest, digest_of, document_digest};
+use shared_crypto::{PublicKey, bulk_digest, digest_of, document_digest};
 use shared_model::Model;
 
 use crate::error::{ReleaseFault, SiteError};
@@ -70,7 +70,7 @@ impl ReleaseBundle {
         if release.round_id != record.round_id {
             return Err(ReleaseFault::OtherRound { release: release.round_id, record: record.round_id }.into());
         }
-        expect("the vector of parameters", release.params, digest(&self.params))?;
+        expect("the vector of parameters", release.params, bulk_digest(&self.params))?;
         expect("the feature view", release.feature_view.digest, digest_of(&feature::view())?)?;
         let params = ParamVector::from_le_bytes(&self.params, release.model.param_count())?;
         let model = Model::new(&release.model, &params)?;

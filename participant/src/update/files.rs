@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use shared::{Digest, ParamVector, RoundNumber, TaskId};
-use shared_crypto::DigestWriter;
+use shared_crypto::BulkWriter;
 
 use crate::error::SiteError;
 
@@ -65,7 +65,7 @@ impl Files {
 
     /// Writes numbers; the digest of the file.
     pub(super) fn write_params(&self, round: RoundNumber, part: Part, params: &[f32]) -> Result<Digest, SiteError> {
-        let mut digest = DigestWriter::new();
+        let mut digest = BulkWriter::new();
         self.write(round, part, |file| {
             for values in params.chunks(VALUES_AT_ONCE) {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -144,7 +144,7 @@ fn damaged() -> io::Error {
 
 fn read_values(path: &Path, len: usize, expected: Digest) -> io::Result<Vec<f32>> {
     let mut file = BufReader::new(File::open(path)?);
-    let (mut digest, mut values) = (DigestWriter::new(), Vec::with_capacity(len));
+    let (mut digest, mut values) = (BulkWriter::new(), Vec::with_capacity(len));
     let mut buffer = vec![0; VALUES_AT_ONCE.saturating_mul(4)];
     while values.len() < len {
         let wanted = len.saturating_sub(values.len()).min(VALUES_AT_ONCE).saturating_mul(4);

@@ -7,7 +7,7 @@ use shared::encoding::PerMille;
 use shared::local::LocalTraining;
 use shared::privacy::Guarantee;
 use shared::store::StoreError;
-use shared_crypto::{SigningKey, digest, digest_of};
+use shared_crypto::{SigningKey, bulk_digest, digest, digest_of};
 use shared_model::ModelError;
 
 use super::*;
@@ -25,7 +25,7 @@ fn assignment_of(task: Task, number: u32) -> Assignment {
         round_id: round(number),
         task_digest: digest_of(&task).unwrap(),
         task: Arc::new(task),
-        checkpoint_digest: digest(&checkpoint.to_le_bytes()),
+        checkpoint_digest: bulk_digest(&checkpoint.to_le_bytes()),
         checkpoint: Arc::new(checkpoint),
         control: None,
     }

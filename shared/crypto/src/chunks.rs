@@ -5,9 +5,9 @@
 use shared::update::CHUNK_BYTES;
 use shared::{Digest, Explain};
 
-use crate::{DigestWriter, digest};
+use crate::{BulkWriter, bulk_digest};
 
-/// SHA-256 of each chunk of [`CHUNK_BYTES`] of an update, in order; the last chunk may be shorter, none is empty.
+/// The digest ([`bulk_digest`]) of each chunk of [`CHUNK_BYTES`] of an update, in order; the last chunk may be shorter, none is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkDigests {
     byte_count: u64,
@@ -59,10 +59,10 @@ impl ChunkDigests {
     /// The digests of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let byte_count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Self { byte_count, digests: bytes.chunks(CHUNK_BYTES).map(digest).collect() }
+        Self { byte_count, digests: bytes.chunks(CHUNK_BYTES).map(bulk_digest).collect() }
     }
 
-    /// What is signed for the whole update: SHA-256 of the digests, one after the other.
+    /// What is signed for the whole update: the digest of the digests, one after the other.
     pub fn payload(&self) -> Digest {
         let mut writer = PayloadWriter::new();
         self.digests.iter().for_each(|digest| writer.push(*digest));
@@ -91,14 +91,14 @@ impl ChunkDigests {
         let number = offset / chunk_bytes();
         let named = usize::try_from(number).ok().and_then(|number| self.digests.get(number));
         let whole = self.chunk_at(offset) == Some(chunk.len());
-        let found = digest(chunk);
+        let found = bulk_digest(chunk);
         if whole && named == Some(&found) { Ok(found) } else { Err(ChunkError::OtherChunk(number)) }
     }
 }
 
 /// What is signed for a whole update ([`ChunkDigests::payload`]), computed as its chunks come.
 #[derive(Debug, Clone, Default)]
-pub struct PayloadWriter(DigestWriter);
+pub struct PayloadWriter(BulkWriter);
 
 impl PayloadWriter {
     /// No chunk so far.
@@ -150,7 +150,7 @@ mod tests {
     fn the_payload_names_every_chunk_and_their_order() {
         let digests = ChunkDigests::of(&bytes());
         let joined: Vec<u8> = digests.as_slice().iter().flat_map(|digest| *digest.as_bytes()).collect();
-        assert_eq!(digests.payload(), digest(&joined));
+        assert_eq!(digests.payload(), bulk_digest(&joined));
         let mut turned = digests.as_slice().to_vec();
         turned.swap(0, 1);
         assert_ne!(ChunkDigests::new(digests.byte_count(), turned).unwrap().payload(), digests.payload());

@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4), as values of the type that the vocabulary defines.
+//! SHA-256 (FIPS 180-4) of documents, log entries and small things, as values of the type that the vocabulary defines.
 
 use std::fmt;
 

@@ -129,7 +129,7 @@ pub struct Heartbeat {
 pub struct UpdateOpen {
     /// The signed [`shared::update::UpdateHeader`].
     pub header: SignedDocument,
-    /// SHA-256 of each [`crate::CHUNK_BYTES`] of the encoded update, the last of which may be shorter; 1 to
+    /// BLAKE3 of each [`crate::CHUNK_BYTES`] of the encoded update, the last of which may be shorter; 1 to
     /// [`crate::MAX_CHUNKS`] of them.
     pub chunk_digests: Vec<Digest>,
 }

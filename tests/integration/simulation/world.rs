@@ -181,7 +181,7 @@ impl World {
 
     fn fetch(&mut self, site: usize, digest: Digest) {
         if let Some(bytes) = self.try_ask(|core| core.params(digest)) {
-            assert_eq!(shared_crypto::digest(&bytes), digest, "parameters are what their name says");
+            assert_eq!(shared_crypto::bulk_digest(&bytes), digest, "parameters are what their name says");
             self.sites[site].held.params.push(digest);
         }
     }

@@ -117,7 +117,7 @@ fn every_rule_over_files_gives_the_bits_that_it_gives_in_memory() {
         let combined = combination.to_vec(&rows).unwrap();
         #[expect(clippy::as_conversions, reason = "the one rounding of the candidate")]
         let expected: Vec<u8> = combined.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect();
-        assert_eq!(candidate(&driver), shared_crypto::digest(&expected), "{:?}", task.aggregation.rule);
+        assert_eq!(candidate(&driver), shared_crypto::bulk_digest(&expected), "{:?}", task.aggregation.rule);
         drop(world);
     }
 }

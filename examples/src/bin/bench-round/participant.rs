@@ -10,7 +10,7 @@ use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
 use shared::{Digest, ParticipantId};
 use shared_crypto::pki::CertificateRequest;
-use shared_crypto::{ChunkDigests, PublicKey, SigningKey, digest, document_digest, random_bytes};
+use shared_crypto::{ChunkDigests, PublicKey, SigningKey, bulk_digest, document_digest, random_bytes};
 use shared_ops::clock::SystemClock;
 use shared_wire::client::{Client, Presence};
 use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen};
@@ -151,7 +151,7 @@ impl AtWork {
         let len = self.task.model.param_count() * size_of::<f32>();
         let mut params = Vec::with_capacity(len);
         self.participant.client.fetch(wanted, len, &mut params).await?;
-        let found = spawn_blocking(move || digest(&params)).await?;
+        let found = spawn_blocking(move || bulk_digest(&params)).await?;
         ensure!(found == wanted, "fetched {found} where {wanted} was wanted");
         self.held = Some(wanted);
         Ok(())

@@ -14,7 +14,7 @@ use shared::participation::Participation;
 use shared::round::{AcceptedUpdate, Collected, RoundEvent, RoundPlan, RoundState};
 use shared::task::Deadlines;
 use shared::{Digest, ParamVector, ParticipantId, RoundId, RoundNumber, TaskId, Timestamp};
-use shared_crypto::digest;
+use shared_crypto::bulk_digest;
 
 use crate::Args;
 use crate::arrival::Behaviour;
@@ -166,7 +166,7 @@ impl World {
         if let Source::Trained(training) = &self.source {
             let updates = training.updates(&self.checkpoint, &joined, number.0, self.threads)?;
             for (participant, values) in joined.iter().zip(updates) {
-                let payload = digest(&values.to_le_bytes());
+                let payload = bulk_digest(&values.to_le_bytes());
                 self.trained.insert(*participant, Vector { values, payload });
             }
         }

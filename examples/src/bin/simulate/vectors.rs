@@ -4,7 +4,7 @@ use examples::parallel;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::{Digest, ParamVector};
-use shared_crypto::digest;
+use shared_crypto::bulk_digest;
 
 /// An update with its digest.
 pub(crate) struct Vector {
@@ -19,7 +19,7 @@ pub(crate) fn make(distinct: u32, dim: u32, seed: u64) -> anyhow::Result<Vec<Vec
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(*number));
         let values = ParamVector::new((0..dim).map(|_| small(rng.next_u32())).collect())?;
-        let payload = digest(&values.to_le_bytes());
+        let payload = bulk_digest(&values.to_le_bytes());
         Ok(Vector { values, payload })
     })
 }

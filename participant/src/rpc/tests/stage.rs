@@ -10,7 +10,7 @@ use shared::task::Task;
 use shared::update::{UpdateHeader, UpdateReceipt};
 use shared::{Digest, Explain, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId};
 use shared_crypto::pki::{CertificateAuthority, PeerCertificate};
-use shared_crypto::{ChunkDigests, SigningKey, digest};
+use shared_crypto::{ChunkDigests, SigningKey, bulk_digest};
 use shared_wire::server::{
     Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload, parts, serve,
 };
@@ -106,7 +106,7 @@ impl Stage {
         let view = RoundView {
             round_id: round(1),
             phase: Phase::Announced,
-            checkpoint: digest(&checkpoint()),
+            checkpoint: bulk_digest(&checkpoint()),
             control: None,
             candidate: None,
             deadline: None,
@@ -235,7 +235,7 @@ impl Federation for Stage {
     }
 
     async fn params(&self, _: Certificate, wanted: Digest, offset: u64) -> Result<Answers<Bytes>, Status> {
-        let known = [checkpoint(), candidate()].into_iter().find(|known| digest(known) == wanted);
+        let known = [checkpoint(), candidate()].into_iter().find(|known| bulk_digest(known) == wanted);
         Ok(parts(Bytes::from(known.ok_or_else(|| refused("params-unknown"))?), offset))
     }
 
@@ -265,7 +265,7 @@ impl Federation for Stage {
         self.view.send_modify(|view| {
             view.caller_accepted = true;
             view.phase = Phase::Aggregated;
-            view.candidate = Some(digest(&candidate()));
+            view.candidate = Some(bulk_digest(&candidate()));
         });
         Ok(self.key.sign(&receipt).unwrap())
     }

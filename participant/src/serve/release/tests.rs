@@ -1,6 +1,6 @@
 //! Every link of a release's chain is checked, and nothing is written when one does not hold.
 
-use shared_crypto::SigningKey;
+use shared_crypto::{SigningKey, digest};
 use shared_store::MemoryStore;
 
 use super::*;

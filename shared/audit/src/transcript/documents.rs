@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::document::{Document, SignedDocument};
 use shared::{Digest, canonical};
-use shared_crypto::{DigestWriter, PublicKey};
+use shared_crypto::{BulkWriter, PublicKey};
 
 use super::TranscriptError;
 use super::archive::{Entry, ReadAt, entries};
@@ -93,7 +93,7 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
 
     /// Checks the digest of a section.
     pub(super) fn digest(&self, entry: &Entry, expected: Digest) -> Result<(), TranscriptError> {
-        let mut writer = DigestWriter::new();
+        let mut writer = BulkWriter::new();
         self.pieces(entry, BUFFER, |piece| {
             writer.update(piece);
             Ok(())

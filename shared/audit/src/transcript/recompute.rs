@@ -6,7 +6,7 @@ use shared::Digest;
 use shared::aggregate::{AggregateError, Inputs, Outputs, Read, RoundStep};
 use shared::release::RoundRecord;
 use shared::task::Task;
-use shared_crypto::DigestWriter;
+use shared_crypto::BulkWriter;
 
 use super::archive::{Entry, ReadAt};
 use super::documents::{Sections, same};
@@ -67,7 +67,7 @@ pub(super) fn holds<R: ReadAt + Sync + ?Sized>(
     let state =
         start.state.as_ref().map(|entry| move |first: usize, into: &mut [f32]| values(source, entry, first, into));
     let inputs = Inputs { checkpoint: &checkpoint, state: state.as_ref().map(|read| -> &Read<'_> { read }) };
-    let (mut candidate, mut kept) = (DigestWriter::new(), DigestWriter::new());
+    let (mut candidate, mut kept) = (BulkWriter::new(), BulkWriter::new());
     let outputs =
         Outputs { candidate: &mut |block| write(&mut candidate, block), state: &mut |block| write(&mut kept, block) };
     let step = RoundStep { task, round: record.round_id.number, accepted: &record.accepted };
@@ -89,7 +89,7 @@ fn values<R: ReadAt + ?Sized>(source: &R, entry: &Entry, first: usize, into: &mu
     Ok(())
 }
 
-fn write(digest: &mut DigestWriter, block: &[f32]) -> Result<(), AggregateError> {
+fn write(digest: &mut BulkWriter, block: &[f32]) -> Result<(), AggregateError> {
     let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
     digest.update(&bytes);
     Ok(())

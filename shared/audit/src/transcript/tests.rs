@@ -11,7 +11,7 @@ use shared::round::{AcceptedUpdate, Tally};
 use shared::task::Task;
 use shared::update::{Evaluation, UpdateHeader, UpdateReceipt};
 use shared::{ParamVector, ParticipantId, RoundId, RoundNumber, TaskId, Timestamp};
-use shared_crypto::{SigningKey, digest, document_digest};
+use shared_crypto::{SigningKey, bulk_digest, digest, document_digest};
 use shared_store::MemoryStore;
 
 use super::*;
@@ -67,16 +67,16 @@ impl Round {
         let task = task();
         let task_digest = document_digest(&key("operator").sign(&task).unwrap());
         let vector = |value: f32| ParamVector::new(vec![value; 3]).unwrap().to_le_bytes();
-        let (checkpoint, candidate) = (vector(10.0), digest(&vector(13.0)));
+        let (checkpoint, candidate) = (vector(10.0), bulk_digest(&vector(13.0)));
         let payloads = [1.0, 2.0, 6.0].map(vector).to_vec();
         let header = |(name, payload): (&&str, &Vec<u8>)| UpdateHeader {
             round_id: round_id(),
             participant_id: site(name),
             task_digest,
-            checkpoint: digest(&checkpoint),
+            checkpoint: bulk_digest(&checkpoint),
             encoding: Encoding::F32,
             byte_count: 12,
-            payload: digest(digest(payload).as_bytes()),
+            payload: bulk_digest(bulk_digest(payload).as_bytes()),
             local_steps: 1,
         };
         let headers: Vec<UpdateHeader> = SITES.iter().zip(&payloads).map(header).collect();
@@ -94,7 +94,7 @@ impl Round {
             record: RoundRecord {
                 round_id: round_id(),
                 task_digest,
-                checkpoint: digest(&checkpoint),
+                checkpoint: bulk_digest(&checkpoint),
                 aggregation: task.aggregation.clone(),
                 server_state_before: None,
                 accepted: headers.iter().map(|header| (header.participant_id.clone(), accepted(header))).collect(),
@@ -271,7 +271,7 @@ fn each_lie_is_found_and_named() {
 fn an_update_that_is_no_update_is_refused_though_its_participant_signed_it() {
     let mut round = Round::new();
     round.payloads[0][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let payload = digest(digest(&round.payloads[0]).as_bytes());
+    let payload = bulk_digest(bulk_digest(&round.payloads[0]).as_bytes());
     round.headers[0].payload = payload;
     round.record.accepted.get_mut(&site("a")).unwrap().payload = payload;
     round.record.updates_root = updates_root(&round.record.accepted).unwrap();

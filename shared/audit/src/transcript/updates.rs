@@ -6,7 +6,7 @@ use shared::round::AcceptedUpdate;
 use shared::task::Task;
 use shared::update::{CHUNK_BYTES, UpdateHeader};
 use shared::{Digest, ParticipantId, canonical};
-use shared_crypto::{PayloadWriter, PublicKey, digest};
+use shared_crypto::{PayloadWriter, PublicKey, bulk_digest};
 
 use super::archive::{Entry, ReadAt};
 use super::documents::{Sections, same, same_digest};
@@ -89,7 +89,7 @@ fn decodes<R: ReadAt + ?Sized>(
     let unfit = |source| TranscriptError::Update { participant_id: participant_id.clone(), source };
     let (mut writer, mut decoder) = (PayloadWriter::new(), Decoder::new(accepted.encoding, len));
     sections.pieces(payload, CHUNK_BYTES, |piece| {
-        writer.push(digest(piece));
+        writer.push(bulk_digest(piece));
         decoder.push(piece, |_, _| -> Result<(), EncodingError> { Ok(()) }).map_err(unfit)
     })?;
     same_digest(&payload.name, accepted.payload, writer.finish())?;
