@@ -33,10 +33,11 @@ pub(crate) struct Made {
     pub(crate) server_state: Option<Params>,
 }
 
-/// What the coordinator may hold in memory for a task's aggregation: the exact sum, and as much again where two vectors
-/// belong together.
+/// What the coordinator may hold in memory for a task, in bytes: 8 a parameter for the exact sum, as much again where two
+/// vectors belong together, and twice that for what is fetched just now: the checkpoint, the candidate, and what is kept
+/// beside each.
 pub(crate) fn memory(task: &Task) -> u64 {
-    u64::try_from(task.update_len()).unwrap_or(u64::MAX).saturating_mul(16)
+    u64::try_from(task.update_len()).unwrap_or(u64::MAX).saturating_mul(32)
 }
 
 /// Whether a task's updates are folded as they come: its rule needs nothing but their sum.

@@ -25,6 +25,7 @@ pub(crate) struct Rpc {
     uploads: Arc<Semaphore>,
     /// Pieces of parameters that are read at a time.
     downloads: Arc<Semaphore>,
+    pieces: Arc<download::Pieces>,
 }
 
 fn places(limit: std::num::NonZeroU32) -> Arc<Semaphore> {
@@ -35,7 +36,8 @@ fn places(limit: std::num::NonZeroU32) -> Arc<Semaphore> {
 impl Rpc {
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
         let limits = &coordinator.limits;
-        Self { uploads: places(limits.uploads), downloads: places(limits.downloads), coordinator }
+        let (uploads, downloads) = (places(limits.uploads), places(limits.downloads));
+        Self { uploads, downloads, pieces: Arc::default(), coordinator }
     }
 
     /// Who may watch, and fetch what is there.
