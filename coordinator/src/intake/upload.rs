@@ -4,6 +4,7 @@
 //! What was taken stays in its file when the sender, the link or the coordinator goes away. What is found there later is
 //! checked again, chunk by chunk, and believed as far as it is right.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use shared::aggregate::{AggregateError, InRange};
@@ -31,9 +32,14 @@ use crate::task::{RoundEntry, SignedTask};
 const UPDATE: &str = "update_accepted";
 /// How much may be taken before it is made durable, so that a long update is not all at stake.
 const SYNC_BYTES: u64 = 16 * 1024 * 1024;
-/// What one upload holds in memory: the chunk that is worked on and the one that comes behind it, and the first one's
-/// values, of which a chunk has two in a byte at most.
+/// What one upload holds in memory: the chunk that is worked on and the one that comes behind it, and, in the thread that
+/// works on it, the first one's values, of which a chunk has two in a byte at most.
 pub(crate) const UPLOAD_BYTES: usize = 2 * CHUNK_BYTES + 2 * CHUNK_BYTES * size_of::<f32>();
+
+thread_local! {
+    /// Where a thread decodes chunks.
+    static VALUES: RefCell<Values> = RefCell::default();
+}
 
 /// What came of opening an update.
 pub(crate) enum Opened {
@@ -50,7 +56,6 @@ pub(crate) struct Upload {
     digests: ChunkDigests,
     blob: Blob,
     decoder: Decoder,
-    values: Values,
     fold: Option<Fold>,
     /// Everything before this is checked and written.
     taken: u64,
@@ -104,19 +109,8 @@ pub(crate) fn open_upload(
     let decoder = Decoder::new(header.encoding, task.task.update_len());
     let memory = context.budget.hold(u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX));
     let fold = begin_fold(context, &task.task, snapshot.state.plan(), &header, sum)?;
-    let mut upload = Upload {
-        document,
-        header,
-        digests,
-        blob,
-        decoder,
-        values: Values::default(),
-        fold,
-        taken: 0,
-        durable: 0,
-        place,
-        _memory: memory,
-    };
+    let mut upload =
+        Upload { document, header, digests, blob, decoder, fold, taken: 0, durable: 0, place, _memory: memory };
     upload.resume(context)?;
     Ok(Opened::Upload(Box::new(upload)))
 }
@@ -201,6 +195,9 @@ impl Upload {
     /// Goes through what the file holds, as far as it is right.
     fn resume(&mut self, context: &Context) -> Result<(), Error> {
         let there = self.blob.len()?;
+        if there == 0 {
+            return Ok(());
+        }
         let mut chunk = vec![0; CHUNK_BYTES];
         while let Some(len) = self.digests.chunk_at(self.taken) {
             let Some(chunk) = chunk.get_mut(..len).filter(|_| self.end_of(len) <= there) else { break };
@@ -224,13 +221,14 @@ impl Upload {
 
     /// Decodes the next chunk, which is checked and written, and folds it where updates are folded as they come.
     fn use_chunk(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
-        self.values.clear();
-        decode(&mut self.decoder, bytes, &mut self.values)?;
-        if let Some(Fold { sum, round_id }) = &self.fold {
+        VALUES.with_borrow_mut(|values| {
+            values.clear();
+            decode(&mut self.decoder, bytes, values)?;
+            let Some(Fold { sum, round_id }) = &self.fold else { return Ok(()) };
             let UpdateHeader { participant_id, payload, .. } = &self.header;
             let (payload, offset, len) = (*payload, self.taken, bytes.len());
-            sum.fold(round_id, &Chunk { participant_id, payload, offset, len, digest, values: &self.values })?;
-        }
+            sum.fold(round_id, &Chunk { participant_id, payload, offset, len, digest, values })
+        })?;
         self.taken = self.end_of(bytes.len());
         Ok(())
     }
