@@ -16,6 +16,7 @@ mod durable;
 pub mod enrol;
 mod error;
 mod guard;
+mod heaps;
 mod http;
 mod intake;
 mod invite;

@@ -4,11 +4,14 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// How many threads may wait for the disk or compute digests at a time. Few on purpose: the C library gives threads heaps
-/// of their own, and what each keeps for later adds up to several times what is in use.
+use crate::heaps;
+
+/// How many threads may wait for the disk or compute digests at a time. Few on purpose: each keeps memory for later.
 const BLOCKING_THREADS: usize = 8;
 
-/// The runtime that a coordinator is to be started in: a thread per core, and a few for what blocks.
+/// The runtime that a coordinator is to be started in: a thread per core, and a few for what blocks. To be called first
+/// of all: it may start the process's program anew, with fewer heaps.
 pub fn runtime() -> io::Result<Runtime> {
+    heaps::limit();
     Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS).enable_all().build()
 }
