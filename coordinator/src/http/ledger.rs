@@ -48,7 +48,6 @@ fn views(coordinator: &Coordinator, task_id: &TaskId, page: &PageQuery) -> Resul
     let started = running.handle.snapshot().state.plan().round_id.number.0;
     let accepted = accepted(coordinator, task_id, started)?;
     let spent = spent(task, started)?;
-    let Page { items, next } = page.cut(task.cohort.iter().cloned(), Clone::clone)?;
     let view = |participant_id: ParticipantId| LedgerView {
         task_id: task_id.clone(),
         rounds: task.rounds,
@@ -59,7 +58,7 @@ fn views(coordinator: &Coordinator, task_id: &TaskId, page: &PageQuery) -> Resul
         authority: "site".to_owned(),
         participant_id,
     };
-    Ok(Page { items: items.into_iter().map(view).collect(), next })
+    Ok(page.cut(task.cohort.iter().cloned(), Clone::clone)?.map(view))
 }
 
 /// What this many rounds cost who took part in all of them. No site pays beyond the ceiling: it stops before.

@@ -31,6 +31,18 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// The page of what `view` makes of each item.
+    pub(crate) fn try_map<U>(self, view: impl FnMut(T) -> Result<U, Error>) -> Result<Page<U>, Error> {
+        Ok(Page { items: self.items.into_iter().map(view).collect::<Result<_, _>>()?, next: self.next })
+    }
+
+    /// The page of what `view` makes of each item, where nothing can go wrong.
+    pub(crate) fn map<U>(self, view: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(view).collect(), next: self.next }
+    }
+}
+
 impl PageQuery {
     /// How many items the page may have.
     pub(crate) fn limit(&self) -> usize {

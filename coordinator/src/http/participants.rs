@@ -96,8 +96,7 @@ pub(crate) async fn list(
     let known = coordinator.registry.list().into_iter();
     let wanted = known.filter(|known| filter.state.is_none_or(|state| known.standing.state == state));
     let page = page.cut(wanted, |known| known.participant_id.clone())?;
-    let views = page.items.iter().map(|known| view(&coordinator, known));
-    Ok(Answer(Page { items: views.collect(), next: page.next }))
+    Ok(Answer(page.map(|known| view(&coordinator, &known))))
 }
 
 /// One participant

@@ -83,13 +83,11 @@ fn one(coordinator: &Coordinator, release_id: Option<ReleaseId>) -> Result<Relea
     view(coordinator, &history(coordinator)?, find(&*coordinator.store, release_id)?)
 }
 
-fn page_of(coordinator: &Coordinator, page: &PageQuery) -> Result<Page<ReleaseView>, Error> {
+fn views(coordinator: &Coordinator, page: &PageQuery) -> Result<Page<ReleaseView>, Error> {
     let entries = coordinator.store.scan(durable::RELEASES, b"", usize::MAX)?;
-    let Page { items, next } = page.cut(entries, |(key, _)| String::from_utf8_lossy(key).into_owned())?;
+    let page = page.cut(entries, |(key, _)| String::from_utf8_lossy(key).into_owned())?;
     let history = history(coordinator)?;
-    let decoded = items.iter().map(|(_, bytes)| durable::decode(durable::RELEASES, bytes));
-    let items = decoded.map(|signed| view(coordinator, &history, signed?)).collect::<Result<_, _>>()?;
-    Ok(Page { items, next })
+    page.try_map(|(_, bytes)| view(coordinator, &history, durable::decode(durable::RELEASES, &bytes)?))
 }
 
 /// All releases, by id
@@ -99,7 +97,7 @@ pub(crate) async fn list(
     State(coordinator): Shared,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<Page<ReleaseView>>, Refusal> {
-    Ok(axum::Json(coordinator.blocking(move |coordinator| page_of(coordinator, &page)).await?))
+    Ok(axum::Json(coordinator.blocking(move |coordinator| views(coordinator, &page)).await?))
 }
 
 /// The latest release: the one that was promoted last and not rolled back

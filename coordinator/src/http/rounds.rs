@@ -135,15 +135,12 @@ fn view(coordinator: &Coordinator, round_id: &RoundId) -> Result<RoundView, Erro
 pub(super) fn ids(coordinator: &Coordinator, task_id: &TaskId, page: &PageQuery) -> Result<Page<RoundId>, Error> {
     let newest = task::entry(&*coordinator.store, task_id)?.round.0;
     let first = page.after::<u32>()?.unwrap_or(0).saturating_add(1);
-    let Page { items, next } = page.cut(first..=newest, |number| *number)?;
     let id = |number| RoundId { task_id: task_id.clone(), number: RoundNumber(number) };
-    Ok(Page { items: items.into_iter().map(id).collect(), next })
+    Ok(page.cut(first..=newest, |number| *number)?.map(id))
 }
 
 fn views(coordinator: &Coordinator, task_id: &TaskId, page: &PageQuery) -> Result<Page<RoundView>, Error> {
-    let Page { items, next } = ids(coordinator, task_id, page)?;
-    let items = items.iter().map(|round_id| view(coordinator, round_id)).collect::<Result<_, _>>()?;
-    Ok(Page { items, next })
+    ids(coordinator, task_id, page)?.try_map(|round_id| view(coordinator, &round_id))
 }
 
 /// A task's rounds, by number

@@ -136,8 +136,8 @@ pub(crate) async fn list(
     State(coordinator): Shared,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<Page<TaskView>>, Refusal> {
-    let Page { items, next } = page.cut(coordinator.tasks(), |running| running.task.task.task_id.clone())?;
-    Ok(axum::Json(Page { items: items.iter().map(view).collect(), next }))
+    let tasks = page.cut(coordinator.tasks(), |running| running.task.task.task_id.clone())?;
+    Ok(axum::Json(tasks.map(|running| view(&running))))
 }
 
 /// Sign a task and announce its first round
