@@ -156,9 +156,9 @@ pub(crate) fn recomputed_record(release_id: &ReleaseId, round: RoundNumber) -> K
     Key::new("recomputed-record", format!("{release_id}/{:010}", round.0))
 }
 
-/// Holds the id of the release that is the latest.
-pub(crate) fn latest_release() -> Key {
-    Key::new(LATEST, "release")
+/// Holds the last of the operator's words, so that whoever follows the latest release need not read them all.
+pub(crate) fn latest_promotion() -> Key {
+    Key::new(LATEST, "promotion")
 }
 
 pub(crate) fn answer(name: Digest) -> Key {

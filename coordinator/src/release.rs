@@ -8,17 +8,18 @@ mod recompute;
 
 use serde::{Deserialize, Serialize};
 use shared::document::SignedDocument;
-use shared::release::{Release, RoundRecord};
+use shared::release::{Promotion, Release, RoundRecord};
 use shared::round::Tally;
 use shared::store::{Batch, Store};
 use shared::task::{ReleaseGates, Task};
 use shared::{Digest, ReleaseId, Timestamp};
-use shared_crypto::SigningKey;
+use shared_crypto::{PublicKey, SigningKey, document_digest};
+use shared_wire::ReleaseBundle;
 
 pub(crate) use promotion::{History, Standing};
 pub(crate) use recompute::{Recomputed, Request};
 
-use crate::{Error, durable};
+use crate::{Coordinator, Error, durable};
 
 /// How many digits of the round record's digest name a release.
 const ID_DIGITS: usize = 16;
@@ -86,14 +87,33 @@ fn release_id(record: Digest) -> ReleaseId {
     ReleaseId::new(format!("r-{digits}")).expect("a valid id")
 }
 
-/// A release by its id, or the latest.
-pub(crate) fn find(store: &dyn Store, release_id: Option<ReleaseId>) -> Result<SignedRelease, Error> {
-    let unknown = |id: &Option<ReleaseId>| Error::UnknownRelease(id.clone());
-    let wanted = match &release_id {
-        Some(id) => id.clone(),
-        None => durable::read(store, &durable::latest_release())?.ok_or_else(|| unknown(&release_id))?,
-    };
-    durable::read(store, &durable::release(&wanted))?.ok_or_else(|| unknown(&release_id))
+/// A release by its id.
+pub(crate) fn find(store: &dyn Store, release_id: ReleaseId) -> Result<SignedRelease, Error> {
+    let found = durable::read(store, &durable::release(&release_id))?;
+    found.ok_or(Error::UnknownRelease(Some(release_id)))
+}
+
+/// The operator's last word on which release is the latest; `None` before the first one.
+pub(crate) fn latest(store: &dyn Store, operator: PublicKey) -> Result<Option<(Promotion, SignedDocument)>, Error> {
+    let Some(word) = durable::read(store, &durable::latest_promotion())? else { return Ok(None) };
+    Ok(Some((operator.open(&word)?, word)))
+}
+
+/// A release for a participant, with the operator's word on it if it is the latest.
+pub(crate) fn bundle(coordinator: &Coordinator, release_id: ReleaseId) -> Result<ReleaseBundle, Error> {
+    let store = &*coordinator.store;
+    let word = latest(store, coordinator.operator_key())?.filter(|(word, _)| word.release_id == release_id);
+    let SignedRelease { release, round_record } = find(store, release_id)?;
+    Ok(ReleaseBundle { release, round_record, promotion: word.map(|(_, document)| document) })
+}
+
+/// The latest release for a participant who knows the promotion with the digest `known`; `None` where there is no other.
+pub(crate) fn latest_bundle(coordinator: &Coordinator, known: Option<Digest>) -> Result<Option<ReleaseBundle>, Error> {
+    let word = latest(&*coordinator.store, coordinator.operator_key())?;
+    let news = word.filter(|(_, document)| known != Some(document_digest(document)));
+    let Some((word, document)) = news else { return Ok(None) };
+    let SignedRelease { release, round_record } = find(&*coordinator.store, word.release_id)?;
+    Ok(Some(ReleaseBundle { release, round_record, promotion: Some(document) }))
 }
 
 #[cfg(test)]

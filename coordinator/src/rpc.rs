@@ -126,10 +126,17 @@ impl Federation for Rpc {
         Ok(self.coordinator.blocking(move |coordinator| coordinator.round_record(&round_id)).await?)
     }
 
-    async fn release(&self, caller: Certificate, release_id: Option<ReleaseId>) -> Result<ReleaseBundle, Status> {
+    async fn release(&self, caller: Certificate, release_id: ReleaseId) -> Result<ReleaseBundle, Status> {
         self.caller(&caller)?;
-        let found =
-            self.coordinator.blocking(move |coordinator| release::find(&*coordinator.store, release_id)).await?;
-        Ok(ReleaseBundle { release: found.release, round_record: found.round_record })
+        Ok(self.coordinator.blocking(move |coordinator| release::bundle(coordinator, release_id)).await?)
+    }
+
+    async fn latest_release(
+        &self,
+        caller: Certificate,
+        known: Option<Digest>,
+    ) -> Result<Option<ReleaseBundle>, Status> {
+        self.caller(&caller)?;
+        Ok(self.coordinator.blocking(move |coordinator| release::latest_bundle(coordinator, known)).await?)
     }
 }

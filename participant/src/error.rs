@@ -147,6 +147,20 @@ pub enum ReleaseFault {
         /// The record's round.
         record: RoundId,
     },
+    /// The coordinator named a latest release without the operator's word.
+    #[error("the operator's promotion of the latest release is missing")]
+    NoPromotion,
+    /// The operator has said something newer already.
+    #[error("the operator's word number {found} is shown again; this site obeys number {obeyed}")]
+    Replayed {
+        /// The number that was shown.
+        found: u64,
+        /// The number of the last word that was obeyed.
+        obeyed: u64,
+    },
+    /// The latest release is of a task that this site did not admit.
+    #[error("the latest release is of task {0}, which this site did not admit")]
+    NotAdmitted(Digest),
     /// No release is served yet.
     #[error("no release is served yet")]
     NoneYet,
@@ -243,6 +257,9 @@ impl Explain for ReleaseFault {
             Self::Differs { .. } => "release-differs",
             Self::OtherRound { .. } => "release-other-round",
             Self::OwnUpdateMissing => "release-own-update-missing",
+            Self::NoPromotion => "release-promotion-missing",
+            Self::Replayed { .. } => "release-promotion-replayed",
+            Self::NotAdmitted(_) => "release-task-not-admitted",
             Self::NoneYet => "release-none-yet",
             Self::NothingBefore => "release-nothing-before",
         }
@@ -255,7 +272,18 @@ impl Explain for ReleaseFault {
             }
             Self::OwnUpdateMissing => "keep the signed receipt: it proves that the coordinator left the update out",
             Self::NoneYet => "wait for the task's release, or check `ringfence-coordinator release list`",
-            Self::NothingBefore => "install another release first",
+            Self::NoPromotion => "the site keeps the release that serves; ask the operator to promote one",
+            Self::Replayed { .. } => {
+                "somebody may be pushing this site back to an older release, or the coordinator was restored from an old \
+                 backup: ask the operator; the site keeps the release that serves until a word with a higher number"
+            }
+            Self::NotAdmitted(_) => {
+                "the site keeps the release that serves; look up in the audit log why the task was not admitted"
+            }
+            Self::NothingBefore => {
+                "a site goes back one step at a time, and not to what the operator went back from: wait for the \
+                 operator's next word, or ask for `ringfence-coordinator release rollback`"
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use shared_wire::client::Client;
 pub use credentials::Credentials;
 pub use enrolment::{enrol, resume_enrolment};
 pub use membership::{Membership, Outcome};
+pub use release::Latest;
 
 use crate::error::SiteError;
 use crate::site::Site;

@@ -12,6 +12,7 @@ use shared::{Digest, Explain, RunId};
 use shared_crypto::document_digest;
 use shared_ops::health::Health;
 use shared_wire::TaskState;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::{Collector, Format, Ingested};
@@ -20,7 +21,7 @@ use crate::online::{Online, Raised};
 use crate::progress::Observer;
 use crate::records::Records;
 use crate::respond::{RespondError, Response};
-use crate::rpc::{self, Credentials, Membership, Outcome};
+use crate::rpc::{self, Credentials, Latest, Membership, Outcome};
 use crate::serve::{Releases, Scorer};
 use crate::site::{Site, blocking};
 
@@ -28,8 +29,8 @@ use crate::site::{Site, blocking};
 pub const FEDERATION: &str = "federation";
 /// How often leases, approvals and interrupted runs are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How long to wait before asking the federation for tasks again.
-const ASK_FOR_TASKS: Duration = Duration::from_secs(10);
+/// How long to wait before asking the federation for tasks, or for the latest release, again.
+const ASK: Duration = Duration::from_secs(10);
 
 /// A participant at work.
 pub struct Service {
@@ -86,7 +87,7 @@ impl Service {
 
     fn releases(&self) -> Result<Option<Releases>, SiteError> {
         let credentials = self.credentials()?;
-        Ok(credentials.map(|credentials| Releases::new(Arc::clone(&self.site.store), credentials.coordinator_key)))
+        Ok(credentials.map(|credentials| credentials.releases(Arc::clone(&self.site.store))))
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, SiteError> {
@@ -149,14 +150,14 @@ impl Service {
         Ok(undone.map_err(RespondError::from)?)
     }
 
-    /// Makes the release before the serving one serve again.
+    /// Makes the release before the serving one serve again, until the operator's next word.
     pub async fn roll_back_release(self: &Arc<Self>) -> Result<Release, SiteError> {
         let service = Arc::clone(self);
         let work = move || {
             let releases = service.releases()?.ok_or(ReleaseFault::NothingBefore)?;
             let installed = releases.roll_back()?;
             service.serve_current()?;
-            service.site.record_release(&installed)?;
+            service.site.record_release(&installed, None)?;
             Ok(installed.release)
         };
         blocking(work).await
@@ -187,11 +188,14 @@ impl Service {
             health.set_ready(FEDERATION, true);
             return Ok(());
         };
-        let releases = Releases::new(Arc::clone(&self.site.store), credentials.coordinator_key);
         let learning = async {
             let membership = self.join_federation(&credentials, &records, &observer, health).await;
-            let rounds = self.learn_for_ever(&membership, &releases, health, stop);
-            tokio::select! { never = rounds => never, never = membership.keep_certificate() => never }
+            let released = Notify::new();
+            tokio::select! {
+                never = self.learn_for_ever(&membership, &released, health, stop) => never,
+                never = self.follow_latest(&membership, &released) => never,
+                never = membership.keep_certificate() => never,
+            }
         };
         let _stopped: Option<Infallible> = stop.run_until_cancelled(learning).await;
         Ok(())
@@ -224,25 +228,48 @@ impl Service {
     async fn learn_for_ever(
         self: &Arc<Self>,
         membership: &Membership,
-        releases: &Releases,
+        released: &Notify,
         health: &Health,
         stop: &CancellationToken,
     ) -> Infallible {
         let mut settled = BTreeSet::new();
         loop {
-            match self.learn_once(membership, releases, &mut settled, health, stop).await {
-                Ok(()) => tokio::time::sleep(ASK_FOR_TASKS).await,
+            match self.learn_once(membership, released, &mut settled, health, stop).await {
+                Ok(()) => tokio::time::sleep(ASK).await,
                 Err(error) => pause(&error, health).await,
             }
         }
     }
 
-    /// Takes part in what is offered. A task whose terms or release are refused is `settled`: it is not tried again before
-    /// a restart.
+    /// Serves the release that is the latest by the operator's word, whatever it was before. The word is asked for all the
+    /// time, and at once when a task is `released`: what was refused before is looked at again then.
+    async fn follow_latest(self: &Arc<Self>, membership: &Membership, released: &Notify) -> Infallible {
+        let mut latest = Latest::new(membership);
+        loop {
+            if let Err(error) = self.follow_once(&mut latest).await {
+                let (code, hint) = (error.code(), error.hint());
+                tracing::error!(code, %error, hint, "the latest release is not followed");
+            }
+            if tokio::time::timeout(ASK, released.notified()).await.is_ok() {
+                latest.look_again();
+            }
+        }
+    }
+
+    async fn follow_once(self: &Arc<Self>, latest: &mut Latest<'_>) -> Result<(), SiteError> {
+        if latest.follow().await?.is_some() {
+            let service = Arc::clone(self);
+            blocking(move || service.serve_current()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes part in what is offered. A task that has its release, or whose terms are refused, is `settled`: it is not
+    /// looked at again before a restart.
     async fn learn_once(
         self: &Arc<Self>,
         membership: &Membership,
-        releases: &Releases,
+        released: &Notify,
         settled: &mut BTreeSet<Digest>,
         health: &Health,
         stop: &CancellationToken,
@@ -251,22 +278,19 @@ impl Service {
         health.set_ready(FEDERATION, true);
         for task in tasks {
             let digest = document_digest(&task.document);
-            let is_open = match &task.state {
-                TaskState::Running => true,
-                TaskState::Released(release_id) => !releases.was_installed(release_id)?,
-                TaskState::Paused | TaskState::Refused | TaskState::Cancelled | TaskState::Failed => false,
-            };
+            let is_open = matches!(task.state, TaskState::Running | TaskState::Released(_));
             if !is_open || settled.contains(&digest) {
                 continue;
             }
             match membership.take_part(&task.document, stop).await {
-                Ok(Outcome::Released(_)) => {
-                    let service = Arc::clone(self);
-                    blocking(move || service.serve_current()).await?;
+                Ok(Outcome::Released(release_id)) => {
+                    tracing::info!(%release_id, "a task has its release");
+                    settled.insert(digest);
+                    released.notify_one();
                 }
                 Ok(Outcome::Ended(state)) => tracing::warn!(?state, "a task ended without a release"),
                 Ok(Outcome::Stopped) => return Ok(()),
-                Err(error @ (SiteError::Admission(_) | SiteError::Task(_) | SiteError::Release(_))) => {
+                Err(error @ (SiteError::Admission(_) | SiteError::Task(_))) => {
                     tracing::warn!(code = error.code(), %error, "stays away from a task");
                     settled.insert(digest);
                 }
@@ -291,5 +315,5 @@ async fn pause(error: &SiteError, health: &Health) {
         }
         _ => tracing::error!(code, %error, hint, "learning broke off, and is tried again"),
     }
-    tokio::time::sleep(ASK_FOR_TASKS).await;
+    tokio::time::sleep(ASK).await;
 }

@@ -11,12 +11,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
 use shared::audit::AuditKind;
+use shared::document::SignedDocument;
 use shared::privacy::Mechanism;
 use shared::store::{Batch, Key, Store};
 use shared::task::Task;
-use shared::{Clock, Digest, ParticipantId, RoundId, Timestamp};
+use shared::{Clock, Digest, ParticipantId, RoundId, Timestamp, canonical};
 use shared_audit::AuditLog;
-use shared_crypto::{SealKey, SigningKey, TokenKey, digest, random_bytes};
+use shared_crypto::{SealKey, SigningKey, TokenKey, digest, document_digest, random_bytes};
 use shared_privacy::noise::GaussianNoise;
 use shared_store::SledStore;
 use tokio::task::spawn_blocking;
@@ -177,18 +178,20 @@ impl Site {
         Ok(())
     }
 
-    /// Whether this site has admitted the task with this digest.
-    pub(crate) fn has_admitted(&self, task: &Digest) -> Result<bool, SiteError> {
-        Ok(self.store.get(&Key::new(ADMITTED, task.as_bytes().as_slice()))?.is_some())
+    /// The signed task with this digest, if this site has admitted it.
+    pub(crate) fn admitted(&self, task: &Digest) -> Result<Option<SignedDocument>, SiteError> {
+        let kept = self.store.get(&Key::new(ADMITTED, task.as_bytes().as_slice()))?;
+        Ok(kept.map(|bytes| canonical::decode(&bytes)).transpose()?)
     }
 
     /// Notes, in the audit log too, that the site takes part in a task.
     pub(crate) fn record_admission(
         &self,
         task: &Task,
-        task_digest: &Digest,
+        document: &SignedDocument,
         permission: &Permission,
     ) -> Result<(), SiteError> {
+        let task_digest = document_digest(document);
         let content = json!({
             "admitted": task.task_id,
             "task_digest": task_digest,
@@ -197,13 +200,24 @@ impl Site {
             "bundle": permission.bundle,
         });
         self.journal.write(AuditKind::Task, &content)?;
-        Ok(self.store.apply(Batch::new().put(Key::new(ADMITTED, task_digest.as_bytes().as_slice()), []))?)
+        let key = Key::new(ADMITTED, task_digest.as_bytes().as_slice());
+        Ok(self.store.apply(Batch::new().put(key, canonical::encode(document)?))?)
     }
 
-    /// Notes in the audit log that a release verified and serves.
-    pub(crate) fn record_release(&self, installed: &Installed) -> Result<(), SiteError> {
+    /// Notes in the audit log that a release verified and serves: on the operator's signed `promotion`, or without one
+    /// where the site went back by itself.
+    pub(crate) fn record_release(
+        &self,
+        installed: &Installed,
+        promotion: Option<&SignedDocument>,
+    ) -> Result<(), SiteError> {
         let release = &installed.release;
-        let content = json!({ "installed": release.release_id, "digest": installed.digest, "params": release.params });
+        let content = json!({
+            "installed": release.release_id,
+            "digest": installed.digest,
+            "params": release.params,
+            "promotion": promotion,
+        });
         self.journal.write(AuditKind::Release, &content)?;
         Ok(())
     }

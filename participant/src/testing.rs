@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
+use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
-use shared::release::{Release, RoundRecord};
+use shared::release::{Promotion, Release, RoundRecord};
 use shared::round::{AcceptedUpdate, Tally};
 use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
@@ -174,6 +175,11 @@ pub(crate) fn params(weight: f32) -> ParamVector {
     ParamVector::new(vec![weight; task().model.param_count()]).unwrap()
 }
 
+/// Signs tasks and promotions.
+pub(crate) fn operator() -> SigningKey {
+    SigningKey::from_seed(&[2; 32])
+}
+
 /// A release as a coordinator would publish it.
 pub(crate) struct Published {
     pub(crate) coordinator: SigningKey,
@@ -182,7 +188,7 @@ pub(crate) struct Published {
     pub(crate) release: Release,
     pub(crate) params: Vec<u8>,
     pub(crate) own_update: Option<Digest>,
-    task_digest: Digest,
+    pub(crate) task_digest: Digest,
 }
 
 impl Published {
@@ -226,6 +232,13 @@ impl Published {
         let record = self.coordinator.sign(&self.record).unwrap();
         let release = Release { round_record: document_digest(&record), ..self.release.clone() };
         ReleaseBundle { release: self.coordinator.sign(&release).unwrap(), record, params: self.params.clone() }
+    }
+
+    /// The operator's word that this is the latest release.
+    pub(crate) fn promotion(&self, number: u64, rolled_back: Option<ReleaseId>) -> SignedDocument {
+        let release = document_digest(&self.bundle().release);
+        let release_id = self.release.release_id.clone();
+        operator().sign(&Promotion { number, release_id, release, rolled_back, promoted_at: now() }).unwrap()
     }
 
     pub(crate) fn expected<'a>(&'a self, participant_id: &'a ParticipantId) -> Expected<'a> {

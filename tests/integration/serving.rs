@@ -7,6 +7,7 @@ use std::sync::Arc;
 use policy_as_code::actuator::embedded::{AccountStatus, EmbeddedAccounts, ThrottleLimits};
 use serde_json::{Value, json};
 use shared::audit::{AuditKind, AuditRecord};
+use shared::release::Promotion;
 use shared::{AssetId, ReleaseId};
 use shared_audit::{Checkpoint, verify_receipt};
 use shared_crypto::{PublicKey, SigningKey, TokenKey};
@@ -41,11 +42,15 @@ async fn serving(world: &World, number: u8) -> (Site, ReleaseId) {
     let mut site = world.site(number).await;
     world.create_task(&task(&[&site.name], ROUNDS, 800)).await;
     site.serve();
-    let released = world.released().await;
-    let serves =
-        async || Some(site.http().get("/api/v1/release").await.1).filter(|release| release["release_id"] == released);
-    until("the site to serve the release", serves).await;
-    (site, ReleaseId::new(released).unwrap())
+    let released = ReleaseId::new(world.released().await).unwrap();
+    until_serving(&site, |release_id| *release_id == json!(released)).await;
+    (site, released)
+}
+
+/// Waits until the site serves a release that is `wanted`, and gives its id.
+async fn until_serving(site: &Site, wanted: impl Fn(&Value) -> bool) -> Value {
+    let serves = async || Some(site.http().get("/api/v1/release").await.1["release_id"].clone()).filter(&wanted);
+    until("the site to serve the release", serves).await
 }
 
 /// The configuration of a response by the shipped policies on `target`, for these accounts.
@@ -222,4 +227,38 @@ async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
         let said = site.run(command);
         assert_eq!(said.status, Some(0), "{said:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_goes_forward_and_back_with_the_operators_word_and_back_by_itself() {
+    let world = World::start();
+    let (mut site, first) = serving(&world, 1).await;
+    let mut again = task(&[&site.name], ROUNDS, 200);
+    again["task_id"] = json!("guard-2");
+    world.create_task(&again).await;
+    let second = until_serving(&site, |release_id| release_id.is_string() && *release_id != json!(first)).await;
+
+    let order = |arguments: &[&str]| assert_eq!(world.operator(arguments).status, Some(0), "{arguments:?}");
+    order(&["release", "rollback"]);
+    until_serving(&site, |release_id| *release_id == json!(first)).await;
+    let (status, problem) = site.http().post("/api/v1/release/rollback", &json!({})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("release-nothing-before")), "the operator went back from it");
+    site.kill();
+    site.serve();
+    assert_eq!(site.http().get("/api/v1/release").await.1["release_id"], json!(first));
+
+    order(&["release", "promote", second.as_str().unwrap()]);
+    until_serving(&site, |release_id| *release_id == second).await;
+    let (status, release) = site.http().post("/api/v1/release/rollback", &json!({})).await;
+    assert_eq!((status, &release["release_id"]), (200, &json!(first)));
+    let words = site.audit().await.into_iter().filter_map(|receipt| {
+        let record: AuditRecord = serde_json::from_str(&receipt.entry.body).unwrap();
+        (record.kind == AuditKind::Release).then(|| record.content["promotion"].clone())
+    });
+    let numbers = words.map(|word| {
+        let word: Option<Promotion> = word["body"].as_str().map(|body| serde_json::from_str(body).unwrap());
+        word.map(|word| (word.number, word.rolled_back.is_some()))
+    });
+    let expected = [Some((1, false)), Some((2, false)), Some((3, true)), Some((4, false)), None];
+    assert_eq!(numbers.collect::<Vec<_>>(), expected, "the last one was the site's own");
 }

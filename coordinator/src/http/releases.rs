@@ -79,7 +79,7 @@ fn view(coordinator: &Coordinator, history: &History, signed: SignedRelease) -> 
     })
 }
 
-fn one(coordinator: &Coordinator, release_id: Option<ReleaseId>) -> Result<ReleaseView, Error> {
+fn one(coordinator: &Coordinator, release_id: ReleaseId) -> Result<ReleaseView, Error> {
     view(coordinator, &history(coordinator)?, find(&*coordinator.store, release_id)?)
 }
 
@@ -106,7 +106,12 @@ pub(crate) async fn list(
     (status = 404, description = "no release was promoted", content_type = "application/problem+json")
 ))]
 pub(crate) async fn latest(State(coordinator): Shared) -> Result<axum::Json<ReleaseView>, Refusal> {
-    Ok(axum::Json(coordinator.blocking(|coordinator| one(coordinator, None)).await?))
+    let find = |coordinator: &Coordinator| {
+        let word = crate::release::latest(&*coordinator.store, coordinator.operator_key())?;
+        let (word, _) = word.ok_or(Error::UnknownRelease(None))?;
+        one(coordinator, word.release_id)
+    };
+    Ok(axum::Json(coordinator.blocking(find).await?))
 }
 
 /// One release
@@ -121,7 +126,7 @@ pub(crate) async fn show(
     Path(release_id): Path<String>,
 ) -> Result<axum::Json<ReleaseView>, Refusal> {
     let release_id = ReleaseId::new(release_id)?;
-    Ok(axum::Json(coordinator.blocking(move |coordinator| one(coordinator, Some(release_id))).await?))
+    Ok(axum::Json(coordinator.blocking(move |coordinator| one(coordinator, release_id)).await?))
 }
 
 /// A release's parameters: little-endian f32 values
@@ -135,7 +140,7 @@ pub(crate) async fn show(
 pub(crate) async fn params(State(coordinator): Shared, Path(release_id): Path<String>) -> Result<Response, Refusal> {
     let release_id = ReleaseId::new(release_id)?;
     let send = move |coordinator: &Coordinator| {
-        let signed = find(&*coordinator.store, Some(release_id))?;
+        let signed = find(&*coordinator.store, release_id)?;
         let release: Release = coordinator.coordinator_key().open(&signed.release)?;
         params::download(coordinator, coordinator.context.blobs.params(release.params)?)
     };
@@ -180,7 +185,7 @@ pub(crate) async fn promote(
 ) -> Result<axum::Json<ReleaseView>, Refusal> {
     let release_id = ReleaseId::new(release_id)?;
     let promote = move |coordinator: &Coordinator| {
-        let signed = find(&*coordinator.store, Some(release_id))?;
+        let signed = find(&*coordinator.store, release_id)?;
         let release: Release = coordinator.coordinator_key().open(&signed.release)?;
         let (operator, now) = (&coordinator.keys.operator, coordinator.now());
         let word = history(coordinator)?.promote(&release, &signed.release, operator, now)?;
@@ -210,7 +215,7 @@ fn say(coordinator: &Coordinator, (word, batch): (Promotion, Batch), event: &str
     coordinator.store.apply(batch.put(key, entry))?;
     coordinator.journal.drain_or_defer();
     tracing::info!(release_id = %word.release_id, number = word.number, event, "the latest release changed");
-    one(coordinator, Some(word.release_id))
+    one(coordinator, word.release_id)
 }
 
 /// Compute a release again without somebody's updates, as a new release that waits to be promoted

@@ -92,7 +92,7 @@ impl History {
     ) -> Result<(Promotion, Batch), Error> {
         let stack = self.stack();
         let [.., before, latest] = stack.as_slice() else { return Err(Error::NothingBefore) };
-        let release = document_digest(&find(store, Some((*before).clone()))?.release);
+        let release = document_digest(&find(store, (*before).clone())?.release);
         let promotion = Promotion {
             number: self.next(),
             release_id: (*before).clone(),
@@ -120,10 +120,11 @@ impl History {
 
     fn batch(&self, promotion: Promotion, operator: &SigningKey) -> Result<(Promotion, Batch), Error> {
         let key = durable::promotion(promotion.number);
+        let document = durable::encode(&operator.sign(&promotion)?)?;
         let batch = Batch::new()
             .expect_absent(key.clone())
-            .put(key, durable::encode(&operator.sign(&promotion)?)?)
-            .put(durable::latest_release(), durable::encode(&promotion.release_id)?);
+            .put(key, document.as_slice())
+            .put(durable::latest_promotion(), document);
         Ok((promotion, batch))
     }
 }

@@ -99,7 +99,7 @@ impl Coordinator {
 fn plan(context: &Context, release_id: ReleaseId, request: &Request) -> Result<Replay, Error> {
     let store = &*context.store;
     let coordinator = context.signer.public();
-    let signed = find(store, Some(release_id.clone()))?;
+    let signed = find(store, release_id.clone())?;
     let record: RoundRecord = coordinator.open(&signed.round_record)?;
     let before = record.recomputed.map(|before| before.left_out).unwrap_or_default();
     let left_out: BTreeSet<_> = request.without.union(&before).cloned().collect();

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::update::UpdateReceipt;
-use shared::{Explain, ParamVector};
+use shared::{Explain, ParamVector, ReleaseId};
 use shared_audit::transcript::{Claim, Trust, verify};
 use shared_audit::{Receipt, verify_receipt};
-use shared_crypto::{PublicKey, bulk_digest};
+use shared_crypto::{PublicKey, bulk_digest, document_digest};
 use shared_wire::Phase;
 use tokio_util::sync::CancellationToken;
 
@@ -249,9 +249,25 @@ async fn a_release_is_recomputed_without_a_site_then_promoted_and_rolled_back() 
     assert_eq!((&latest["release_id"], &latest["state"]), (&json!(first), &json!("promoted")));
     assert_eq!(admin.get(&path(&second, "")).await.1["state"], "rolled_back");
     assert_eq!(admin.get(&path("latest", "")).await.1["release_id"], json!(first));
+    each_participant_is_told_the_operators_last_word(&federation, &first, &second).await;
     let (status, problem) = admin.post(&path("rollback", ""), &Value::Null).await;
     assert_eq!((status, &problem["code"]), (409, &json!("release-nothing-before")));
     federation.end().await;
+}
+
+/// After `second` was promoted and rolled back to `first`.
+async fn each_participant_is_told_the_operators_last_word(federation: &Federation, first: &str, second: &str) {
+    let site = Site::enrol(&federation.running, "d").await.client;
+    let latest = site.latest_release(None).await.unwrap().unwrap();
+    let document = latest.promotion.clone().unwrap();
+    let word: Promotion = federation.running.coordinator.operator_key().open(&document).unwrap();
+    assert_eq!((word.number, word.release_id.as_str()), (3, first));
+    assert_eq!(word.rolled_back.unwrap().as_str(), second);
+    assert_eq!(word.release, document_digest(&latest.release));
+    assert_eq!(site.latest_release(Some(document_digest(&document))).await.unwrap(), None, "it is known");
+    let named = async |name: &str| site.release(&ReleaseId::new(name).unwrap()).await.unwrap();
+    assert_eq!(named(first).await, latest);
+    assert_eq!(named(second).await.promotion, None, "it is not the latest any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,8 +40,8 @@ async fn a_round_goes_to_its_release_and_a_restart_changes_nothing_on_the_way() 
     }
     let Some(TaskState::Released(release_id)) = last else { panic!("{last:?}") };
 
-    let bundle = b.client.release(Some(&release_id)).await.unwrap();
-    assert_eq!(bundle, b.client.release(None).await.unwrap());
+    let bundle = b.client.release(&release_id).await.unwrap();
+    assert_eq!(Some(&bundle), b.client.latest_release(None).await.unwrap().as_ref());
     let key = running.coordinator.coordinator_key();
     let release: Release = key.open(&bundle.release).unwrap();
     let record: RoundRecord = key.open(&bundle.round_record).unwrap();

@@ -4,12 +4,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use shared::store::Store;
 use shared_crypto::pki::Validity;
 use shared_crypto::{CryptoError, PublicKey, SecretText, key_file};
 use shared_wire::{Enrolled, PemIdentity};
 
 use crate::error::SiteError;
+use crate::serve::Releases;
 
 /// The certificate, and after it its private key.
 const IDENTITY: &str = "tls.pem";
@@ -27,7 +30,7 @@ pub struct Credentials {
     pub key_pem: SecretText,
     /// The federation's certificate authority, PEM.
     pub ca_certificate_pem: String,
-    /// Signs tasks.
+    /// Signs tasks and promotions.
     pub operator_key: PublicKey,
     /// Signs receipts, round records and releases.
     pub coordinator_key: PublicKey,
@@ -47,6 +50,11 @@ impl Credentials {
     /// What the site shows of itself when it connects.
     pub(super) fn identity(&self) -> PemIdentity<'_> {
         PemIdentity { certificate: &self.certificate_pem, key: self.key_pem.expose() }
+    }
+
+    /// The releases in a site's `store` that this federation signed and promoted.
+    pub fn releases(&self, store: Arc<dyn Store>) -> Releases {
+        Releases::new(store, self.coordinator_key, self.operator_key)
     }
 
     /// Within which time the certificate is good.

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use shared::Digest;
 use shared::document::SignedDocument;
 use shared::privacy::Guarantee;
 use shared::task::Task;
+use shared::{Digest, ReleaseId};
 use shared_crypto::document_digest;
 use shared_wire::client::{Client, Presence};
 use shared_wire::{TaskState, TaskView};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Credentials, connect, follower, retry};
@@ -16,7 +17,6 @@ use crate::admit::{Terms, admit};
 use crate::error::SiteError;
 use crate::progress::Observer;
 use crate::records::Records;
-use crate::serve::Installed;
 use crate::site::{Site, blocking};
 use crate::update::Updates;
 
@@ -26,13 +26,15 @@ pub struct Membership {
     pub(super) records: Arc<Records>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) presence: Presence,
+    /// Held while a lost receipt is asked for: the coordinator takes one update at a time of each site.
+    pub(super) recovering: Mutex<()>,
     link: RwLock<(Client, Arc<Credentials>)>,
 }
 
 /// How a task ended for this site.
 pub enum Outcome {
-    /// There is a release; it verified and serves.
-    Released(Box<Installed>),
+    /// There is a release; whether it serves is for the operator's word to say, see [`super::Latest`].
+    Released(ReleaseId),
     /// The task ended without a release.
     Ended(TaskState),
     /// The site was told to stop before the task ended.
@@ -56,7 +58,8 @@ impl Membership {
     ) -> Result<Self, SiteError> {
         let client = connect(&site, &credentials).await?;
         let presence = Presence::new(Arc::clone(&site.clock));
-        Ok(Self { site, records, observer, presence, link: RwLock::new((client, Arc::new(credentials))) })
+        let link = RwLock::new((client, Arc::new(credentials)));
+        Ok(Self { site, records, observer, presence, recovering: Mutex::default(), link })
     }
 
     /// The tasks that the federation offers and the configuration does not leave out, oldest first.
@@ -84,16 +87,15 @@ impl Membership {
     async fn take_part_to_the_end(&self, document: &SignedDocument) -> Result<Outcome, SiteError> {
         let admitted = self.admit(document).await?;
         let state = follower::follow(self, &admitted).await?;
-        let outcome = match &state {
-            TaskState::Released(release_id) => {
-                let bundle = self.fetch_release(&admitted, release_id).await?;
-                Outcome::Released(Box::new(self.install(&admitted, bundle).await?))
-            }
-            _ => Outcome::Ended(state),
-        };
         let (updates, task_id) = (self.updates(), admitted.task.task_id.clone());
+        if matches!(state, TaskState::Released(_)) {
+            self.recover_receipt(&task_id).await;
+        }
         blocking(move || updates.end(&task_id)).await?;
-        Ok(outcome)
+        Ok(match state {
+            TaskState::Released(release_id) => Outcome::Released(release_id),
+            _ => Outcome::Ended(state),
+        })
     }
 
     async fn admit(&self, document: &SignedDocument) -> Result<Admitted, SiteError> {
@@ -101,9 +103,9 @@ impl Membership {
         let task: Task = operator_key.open(document)?;
         let admitted = Admitted { task: Arc::new(task), digest: document_digest(document) };
         let (site, records) = (Arc::clone(&self.site), Arc::clone(&self.records));
-        let Admitted { task, digest } = admitted.clone();
+        let (document, Admitted { task, digest }) = (document.clone(), admitted.clone());
         let work = move || {
-            if site.has_admitted(&digest)? {
+            if site.admitted(&digest)?.is_some() {
                 return Ok(());
             }
             let terms = Terms {
@@ -113,7 +115,7 @@ impl Membership {
                 sources: &records.sources,
             };
             let permission = admit(&task, &operator_key, &terms)?;
-            site.record_admission(&task, &digest, &permission)
+            site.record_admission(&task, &document, &permission)
         };
         blocking(work).await.map(|()| admitted)
     }

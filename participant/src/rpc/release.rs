@@ -1,41 +1,124 @@
-//! The end of a task: the release is fetched, verified and installed, and whatever is refused stands in the audit log.
+//! The latest release, as the operator's word says: fetched, verified and installed, and whatever is refused stands in
+//! the audit log. A word that was refused is not looked at again before there is another one.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use shared::audit::AuditKind;
+use shared::document::SignedDocument;
 use shared::release::Release;
-use shared::{ReleaseId, RoundId, TaskId};
+use shared::task::Task;
+use shared::{Digest, Explain, RoundId, TaskId};
+use shared_crypto::document_digest;
 use shared_wire::client::Client;
 
-use super::membership::{Admitted, Membership};
+use super::membership::Membership;
 use super::retry;
-use crate::error::SiteError;
+use crate::error::{ReleaseFault, SiteError};
 use crate::progress::Progress;
-use crate::serve::{Expected, Installed, ReleaseBundle, Releases};
+use crate::serve::{Expected, Installed, ReleaseBundle, Releases, Word};
 use crate::site::blocking;
 
-impl Membership {
-    pub(super) async fn fetch_release(
-        &self,
-        admitted: &Admitted,
-        release_id: &ReleaseId,
-    ) -> Result<ReleaseBundle, SiteError> {
-        let client = self.client();
-        if let Err(error) = self.recover_receipt(&client, &admitted.task.task_id).await {
-            tracing::warn!(%release_id, %error, "the receipt of the last update is lost");
-        }
-        let fetched = retry("fetch release", || client.release(Some(release_id))).await?;
-        let release: Release = self.credentials().coordinator_key.open(&fetched.release)?;
-        let len = admitted.task.model.param_count().saturating_mul(4);
-        let mut params = Vec::new();
-        fetch(&client, &release, len, &mut params).await?;
-        Ok(ReleaseBundle { release: fetched.release, record: fetched.round_record, params })
+/// Follows the operator's word on which release is the latest.
+pub struct Latest<'a> {
+    member: &'a Membership,
+    /// Digest of the word that was looked at last.
+    seen: Option<Digest>,
+}
+
+impl<'a> Latest<'a> {
+    /// Follows the latest release of `member`'s federation.
+    pub fn new(member: &'a Membership) -> Self {
+        Self { member, seen: None }
     }
 
-    /// Sends an update again whose receipt was lost on the way: the same bytes get the same receipt.
-    async fn recover_receipt(&self, client: &Client, task_id: &TaskId) -> Result<(), SiteError> {
-        let (updates, coordinator) = (self.updates(), self.credentials().coordinator_key);
+    /// Looks at a refused word once more: the site may have admitted the release's task since.
+    pub fn look_again(&mut self) {
+        self.seen = None;
+    }
+
+    /// Asks for the operator's word, and obeys it if there is a new one; what serves from now on.
+    pub async fn follow(&mut self) -> Result<Option<Installed>, SiteError> {
+        let known = match self.seen {
+            Some(seen) => Some(seen),
+            None => self.member.obeyed().await?,
+        };
+        let client = self.member.client();
+        let Some(found) = retry("fetch release", || client.latest_release(known)).await? else { return Ok(None) };
+        let looked_at = document_digest(found.promotion.as_ref().unwrap_or(&found.release));
+        if self.seen == Some(looked_at) {
+            return Ok(None);
+        }
+        let obeyed = self.member.obey(&client, found).await;
+        match &obeyed {
+            Ok(_) => self.seen = Some(looked_at),
+            Err(error) if is_refusal(error) => {
+                self.member.record_refusal(looked_at, error.code()).await?;
+                self.seen = Some(looked_at);
+            }
+            Err(_) => {}
+        }
+        obeyed
+    }
+}
+
+/// Whether the word or its release was found wanting; anything else may work the next time.
+fn is_refusal(error: &SiteError) -> bool {
+    matches!(
+        error,
+        SiteError::Release(_)
+            | SiteError::Crypto(_)
+            | SiteError::Canonical(_)
+            | SiteError::Model(_)
+            | SiteError::Params(_)
+    )
+}
+
+impl Membership {
+    fn releases(&self) -> Releases {
+        self.credentials().releases(Arc::clone(&self.site.store))
+    }
+
+    /// Digest of the last word that the site obeyed.
+    async fn obeyed(&self) -> Result<Option<Digest>, SiteError> {
+        let releases = self.releases();
+        blocking(move || Ok(releases.obeyed()?.as_ref().map(document_digest))).await
+    }
+
+    /// Installs the release that the operator's word names, unless it is the word that the site obeys already.
+    async fn obey(&self, client: &Client, found: shared_wire::ReleaseBundle) -> Result<Option<Installed>, SiteError> {
+        let (releases, word) = (self.releases(), found.promotion.ok_or(ReleaseFault::NoPromotion)?);
+        let Some(word) = blocking(move || releases.hear(word)).await? else { return Ok(None) };
+        let release: Release = self.credentials().coordinator_key.open(&found.release)?;
+        let task = self.admitted(release.task_digest).await?;
+        self.recover_receipt(&task.task_id).await;
+        let len = task.model.param_count().saturating_mul(4);
+        let mut params = Vec::new();
+        fetch(client, &release, len, &mut params).await?;
+        let bundle = ReleaseBundle { release: found.release, record: found.round_record, params };
+        let installed = self.install(word, release, task, bundle).await?;
+        self.observer.on(&Progress::Released { release_id: installed.release.release_id.clone() });
+        Ok(Some(installed))
+    }
+
+    /// The task with this digest, which the site has admitted.
+    async fn admitted(&self, task_digest: Digest) -> Result<Task, SiteError> {
+        let (site, operator) = (Arc::clone(&self.site), self.credentials().operator_key);
+        let document: Option<SignedDocument> = blocking(move || site.admitted(&task_digest)).await?;
+        Ok(operator.open(&document.ok_or(ReleaseFault::NotAdmitted(task_digest))?)?)
+    }
+
+    /// Sends an update of a task that is over again whose receipt was lost on the way: the same bytes get the same
+    /// receipt. Without it the site cannot check that its update is in the release's round.
+    pub(super) async fn recover_receipt(&self, task_id: &TaskId) {
+        if let Err(error) = self.send_again(task_id).await {
+            tracing::warn!(%task_id, %error, "the receipt of the last update is lost");
+        }
+    }
+
+    async fn send_again(&self, task_id: &TaskId) -> Result<(), SiteError> {
+        let _turn = self.recovering.lock().await;
+        let (client, updates, coordinator) = (self.client(), self.updates(), self.credentials().coordinator_key);
         let Some(number) = updates.prepared(task_id)? else { return Ok(()) };
         let round_id = RoundId { task_id: task_id.clone(), number };
         let Some((open, payload)) = updates.load(&round_id)? else { return Ok(()) };
@@ -44,30 +127,35 @@ impl Membership {
         blocking(move || updates.keep_receipt(&round_id, &receipt, &coordinator)).await.map(drop)
     }
 
-    /// Installs a release that verifies; a refusal stands in the audit log as well.
-    pub(super) async fn install(&self, admitted: &Admitted, bundle: ReleaseBundle) -> Result<Installed, SiteError> {
-        let (site, updates, admitted) = (Arc::clone(&self.site), self.updates(), admitted.clone());
-        let coordinator = self.credentials().coordinator_key;
+    /// Installs a release that verifies.
+    async fn install(
+        &self,
+        word: Word,
+        release: Release,
+        task: Task,
+        bundle: ReleaseBundle,
+    ) -> Result<Installed, SiteError> {
+        let (site, updates, releases) = (Arc::clone(&self.site), self.updates(), self.releases());
         let work = move || {
-            let release: Release = coordinator.open(&bundle.release)?;
             let expected = Expected {
-                task: &admitted.task,
-                task_digest: admitted.digest,
+                task: &task,
+                task_digest: release.task_digest,
                 participant_id: &site.participant_id,
                 own_update: updates.receipt(&release.round_id)?.map(|receipt| receipt.payload),
             };
-            let installed = Releases::new(Arc::clone(&site.store), coordinator).install(&bundle, &expected);
-            if let Err(error) = &installed {
-                let refused = json!({ "refused": release.release_id, "code": shared::Explain::code(error) });
-                site.journal.write(AuditKind::Release, &refused)?;
-            }
-            let installed = installed?;
-            site.record_release(&installed)?;
+            let installed = releases.install(&bundle, &word, &expected)?;
+            site.record_release(&installed, Some(word.document()))?;
             Ok(installed)
         };
-        let installed = blocking(work).await?;
-        self.observer.on(&Progress::Released { release_id: installed.release.release_id.clone() });
-        Ok(installed)
+        blocking(work).await
+    }
+
+    /// Notes in the audit log that the word with this digest was not obeyed.
+    async fn record_refusal(&self, word: Digest, code: &'static str) -> Result<(), SiteError> {
+        metrics::counter!("ringfence_releases_refused_total", "code" => code).increment(1);
+        let site = Arc::clone(&self.site);
+        let refused = json!({ "refused": word, "code": code });
+        blocking(move || site.journal.write(AuditKind::Release, &refused)).await.map(drop)
     }
 }
 

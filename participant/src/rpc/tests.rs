@@ -1,6 +1,7 @@
 //! A site against a coordinator that follows a script over real connections: broken streams, broken uploads, lost
-//! answers, a pending enrolment, a renewal.
+//! answers, a pending enrolment, a renewal, the operator's words on which release is the latest.
 
+mod latest;
 mod stage;
 
 use std::sync::{Arc, Mutex};
@@ -38,7 +39,7 @@ impl Observer for Notes {
         };
         self.steps.lock().unwrap().push(step);
         if matches!(progress, Progress::Evaluated { .. }) {
-            self.stage.end();
+            self.stage.end(TaskState::Cancelled);
         }
     }
 }

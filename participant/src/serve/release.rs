@@ -1,6 +1,8 @@
-//! Releases at a site: verified before they are installed, one kept behind the one that serves for rollback.
+//! Releases at a site: verified before they are installed, and installed only on the operator's word; one is kept
+//! behind the one that serves for rollback.
 //!
-//! A release that does not verify is never written, so a restart cannot find it.
+//! A release that does not verify is never written, so a restart cannot find it. A site that goes back by itself stays
+//! there until the operator's next word.
 
 use std::sync::Arc;
 
@@ -9,16 +11,16 @@ use shared::document::SignedDocument;
 use shared::release::{Recomputation, Release, RoundRecord};
 use shared::store::{Batch, Key, Store};
 use shared::task::Task;
-use shared::{Digest, ParamVector, ParticipantId, ReleaseId, canonical};
+use shared::{Digest, ParamVector, ParticipantId, canonical};
 use shared_crypto::{PublicKey, bulk_digest, digest_of, document_digest};
 use shared_model::Model;
 
+use super::promotion::{self, Word};
 use crate::error::{ReleaseFault, SiteError};
 use crate::feature;
 
 const DOCUMENTS: &str = "release";
 const PARAMS: &str = "release-params";
-const INSTALLED: &str = "release-installed";
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 
@@ -109,35 +111,50 @@ fn expect(what: &'static str, expected: Digest, found: Digest) -> Result<(), Rel
 pub struct Releases {
     store: Arc<dyn Store>,
     coordinator: PublicKey,
+    operator: PublicKey,
 }
 
 impl Releases {
-    /// The releases in `store`, trusted by `coordinator`'s key.
-    pub fn new(store: Arc<dyn Store>, coordinator: PublicKey) -> Self {
-        Self { store, coordinator }
+    /// The releases in `store`, signed with `coordinator`'s key and promoted with `operator`'s.
+    pub fn new(store: Arc<dyn Store>, coordinator: PublicKey, operator: PublicKey) -> Self {
+        Self { store, coordinator, operator }
     }
 
-    /// Verifies `bundle` and makes it the serving release; what served before is kept for rollback.
-    pub fn install(&self, bundle: &ReleaseBundle, expected: &Expected<'_>) -> Result<Installed, SiteError> {
+    /// The operator's last word that this site obeyed.
+    pub fn obeyed(&self) -> Result<Option<SignedDocument>, SiteError> {
+        promotion::obeyed(&*self.store, &self.operator)
+    }
+
+    /// Checks the operator's word on which release is the latest; `None` for the one that this site obeys already.
+    pub fn hear(&self, promotion: SignedDocument) -> Result<Option<Word>, SiteError> {
+        Word::hear(&*self.store, &self.operator, promotion)
+    }
+
+    /// Verifies `bundle`, and makes it the serving release on the operator's `word`. What served before is kept for
+    /// rollback, unless the operator went back from it.
+    pub fn install(
+        &self,
+        bundle: &ReleaseBundle,
+        word: &Word,
+        expected: &Expected<'_>,
+    ) -> Result<Installed, SiteError> {
         let installed = bundle.verify(&self.coordinator)?;
         bundle.fits(expected, &self.coordinator)?;
+        expect("the promoted release", word.release(), installed.digest)?;
         let current = self.load(CURRENT)?;
-        if current.as_ref() == Some(bundle) {
-            return Ok(installed);
+        let mut batch = word.obey(unchanged(current.as_ref())?)?;
+        if current.as_ref() != Some(bundle) {
+            batch = put(batch, CURRENT, bundle)?;
+            if let Some(current) = &current {
+                batch = put(batch, PREVIOUS, current)?;
+            }
         }
-        let mut batch = unchanged(current.as_ref())?;
-        if let Some(current) = &current {
-            batch = put(batch, PREVIOUS, current)?;
+        if word.goes_back() {
+            batch = without_previous(batch);
         }
-        let name = installed.release.release_id.as_str();
-        self.store.apply(put(batch, CURRENT, bundle)?.put(Key::new(INSTALLED, name), []))?;
+        self.store.apply(batch)?;
         metrics::counter!("ringfence_releases_installed_total").increment(1);
         Ok(installed)
-    }
-
-    /// Whether a release was ever installed, also where it was rolled back since.
-    pub fn was_installed(&self, release_id: &ReleaseId) -> Result<bool, SiteError> {
-        Ok(self.store.get(&Key::new(INSTALLED, release_id.as_str()))?.is_some())
     }
 
     /// The serving release, verified once more; `None` before the first one.
@@ -145,12 +162,12 @@ impl Releases {
         self.load(CURRENT)?.map(|bundle| bundle.verify(&self.coordinator)).transpose()
     }
 
-    /// Makes the release before the serving one serve again.
+    /// Makes the release before the serving one serve again, until the operator's next word.
     pub fn roll_back(&self) -> Result<Installed, SiteError> {
         let previous = self.load(PREVIOUS)?.ok_or(ReleaseFault::NothingBefore)?;
         let installed = previous.verify(&self.coordinator)?;
         let batch = put(unchanged(self.load(CURRENT)?.as_ref())?, CURRENT, &previous)?;
-        self.store.apply(batch.delete(Key::new(DOCUMENTS, PREVIOUS)).delete(Key::new(PARAMS, PREVIOUS)))?;
+        self.store.apply(without_previous(batch))?;
         Ok(installed)
     }
 
@@ -168,6 +185,10 @@ fn unchanged(current: Option<&ReleaseBundle>) -> Result<Batch, SiteError> {
         Some(bundle) => Ok(Batch::new().expect(key, canonical::encode(bundle)?)),
         None => Ok(Batch::new().expect_absent(key)),
     }
+}
+
+fn without_previous(batch: Batch) -> Batch {
+    batch.delete(Key::new(DOCUMENTS, PREVIOUS)).delete(Key::new(PARAMS, PREVIOUS))
 }
 
 fn put(batch: Batch, place: &'static str, bundle: &ReleaseBundle) -> Result<Batch, SiteError> {

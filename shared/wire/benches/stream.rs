@@ -126,8 +126,12 @@ impl Federation for Sink {
         Ok(receipt())
     }
 
-    async fn release(&self, _: Certificate, _: Option<ReleaseId>) -> Result<ReleaseBundle, Status> {
-        Ok(ReleaseBundle { release: receipt(), round_record: receipt() })
+    async fn release(&self, _: Certificate, _: ReleaseId) -> Result<ReleaseBundle, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn latest_release(&self, _: Certificate, _: Option<Digest>) -> Result<Option<ReleaseBundle>, Status> {
+        Err(Status::unimplemented("not measured"))
     }
 }
 

@@ -14,7 +14,7 @@ use tonic::{Response, Status, Streaming};
 
 use self::link::Link;
 pub use self::presence::Presence;
-use crate::convert::piece;
+use crate::convert::{self, piece};
 use crate::proto::{self, federation_client::FederationClient};
 use crate::tls::PemIdentity;
 use crate::view::{EnrolAnswer, ReleaseBundle, RoundView, TaskView, UpdateOpen};
@@ -134,10 +134,19 @@ impl Client {
         answer(ANSWER, self.control().get_round_record(request)).await?.try_into()
     }
 
-    /// A release by its id, or the latest.
-    pub async fn release(&self, release_id: Option<&ReleaseId>) -> Result<ReleaseBundle, WireError> {
-        let request = proto::GetReleaseRequest { release_id: release_id.map(ToString::to_string).unwrap_or_default() };
+    /// A release by its id.
+    pub async fn release(&self, release_id: &ReleaseId) -> Result<ReleaseBundle, WireError> {
+        let request = proto::GetReleaseRequest { release_id: release_id.to_string(), ..Default::default() };
         answer(ANSWER, self.control().get_release(request)).await?.try_into()
+    }
+
+    /// The latest release; `None` where there is none yet, or its promotion is the one with the digest `known`.
+    pub async fn latest_release(&self, known: Option<Digest>) -> Result<Option<ReleaseBundle>, WireError> {
+        let known_promotion = convert::optional_bytes(known);
+        let request = proto::GetReleaseRequest { known_promotion, ..Default::default() };
+        let found = answer(ANSWER, self.control().get_release(request)).await?;
+        let is_empty = found == proto::ReleaseBundle::default();
+        (!is_empty).then(|| found.try_into()).transpose()
     }
 }
 

@@ -25,11 +25,11 @@ pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, WireEr
 }
 
 /// A digest that may be missing, as no bytes.
-fn optional_digest(field: &'static str, bytes: &[u8]) -> Result<Option<Digest>, WireError> {
+pub(crate) fn optional_digest(field: &'static str, bytes: &[u8]) -> Result<Option<Digest>, WireError> {
     (!bytes.is_empty()).then(|| digest(field, bytes)).transpose()
 }
 
-fn optional_bytes(digest: Option<Digest>) -> Vec<u8> {
+pub(crate) fn optional_bytes(digest: Option<Digest>) -> Vec<u8> {
     digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()
 }
 
@@ -110,13 +110,19 @@ impl TryFrom<proto::ReleaseBundle> for ReleaseBundle {
         Ok(Self {
             release: required("release", message.release)?.try_into()?,
             round_record: required("round_record", message.round_record)?.try_into()?,
+            promotion: message.promotion.map(TryInto::try_into).transpose()?,
         })
     }
 }
 
 impl From<ReleaseBundle> for proto::ReleaseBundle {
     fn from(bundle: ReleaseBundle) -> Self {
-        Self { release: Some(bundle.release.into()), round_record: Some(bundle.round_record.into()) }
+        let ReleaseBundle { release, round_record, promotion } = bundle;
+        Self {
+            release: Some(release.into()),
+            round_record: Some(round_record.into()),
+            promotion: promotion.map(Into::into),
+        }
     }
 }
 
@@ -149,6 +155,17 @@ mod tests {
         for message in broken {
             assert!(EnrolAnswer::try_from(message).is_err());
         }
+    }
+
+    #[test]
+    fn a_release_survives_the_wire_with_and_without_the_operators_word() {
+        let document = SignedDocument { body: "{}".into(), key_id: KeyId(Digest([1; 32])), signature: "02".repeat(64) };
+        for promotion in [None, Some(document.clone())] {
+            let bundle = ReleaseBundle { release: document.clone(), round_record: document.clone(), promotion };
+            assert_eq!(ReleaseBundle::try_from(proto::ReleaseBundle::from(bundle.clone())).unwrap(), bundle);
+        }
+        let word_alone = proto::ReleaseBundle { promotion: Some(document.into()), ..Default::default() };
+        assert!(ReleaseBundle::try_from(word_alone).is_err());
     }
 
     #[test]

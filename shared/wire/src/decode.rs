@@ -58,7 +58,7 @@ pub fn piece(bytes: &[u8]) -> Result<Piece, WireError> {
     convert::piece(message(bytes)?)
 }
 
-/// A release with its round record.
+/// A release with its round record, and the operator's word on it.
 pub fn release_bundle(bytes: &[u8]) -> Result<ReleaseBundle, WireError> {
     message::<proto::ReleaseBundle>(bytes)?.try_into()
 }

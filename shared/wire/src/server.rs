@@ -58,8 +58,11 @@ pub trait Federation: Send + Sync + 'static {
     async fn evaluation(&self, caller: Certificate, evaluation: SignedDocument) -> Result<(), Status>;
     /// The signed [`shared::release::RoundRecord`] of a committed round.
     async fn round_record(&self, caller: Certificate, round_id: RoundId) -> Result<SignedDocument, Status>;
-    /// A release by its id, or the latest.
-    async fn release(&self, caller: Certificate, release_id: Option<ReleaseId>) -> Result<ReleaseBundle, Status>;
+    /// A release by its id.
+    async fn release(&self, caller: Certificate, release_id: ReleaseId) -> Result<ReleaseBundle, Status>;
+    /// The latest release; `None` where there is none yet, or its promotion is the one with the digest `known`.
+    async fn latest_release(&self, caller: Certificate, known: Option<Digest>)
+    -> Result<Option<ReleaseBundle>, Status>;
 }
 
 /// Who may stay connected.

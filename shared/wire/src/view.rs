@@ -22,7 +22,7 @@ pub struct Enrolled {
     pub certificate_pem: String,
     /// The certificate authority of the federation, PEM.
     pub ca_certificate_pem: String,
-    /// Signs tasks: 64 hexadecimal digits.
+    /// Signs tasks and promotions: 64 hexadecimal digits.
     pub operator_key: String,
     /// Signs receipts, round records and releases: 64 hexadecimal digits.
     pub coordinator_key: String,
@@ -170,4 +170,6 @@ pub struct ReleaseBundle {
     pub release: SignedDocument,
     /// The signed [`shared::release::RoundRecord`] of its round.
     pub round_record: SignedDocument,
+    /// The signed [`shared::release::Promotion`] that makes the release the latest; `None` where it is not.
+    pub promotion: Option<SignedDocument>,
 }

@@ -12,7 +12,8 @@ use participant::config::{Account, Config, Target};
 use participant::feature;
 use participant::online::Online;
 use participant::records::{Records, keep_labels};
-use participant::rpc::{self, Credentials, Membership, Outcome};
+use participant::rpc::{self, Credentials, Latest, Membership, Outcome};
+use participant::serve::Installed;
 use participant::site::{Randomness, Site};
 use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
@@ -133,13 +134,12 @@ impl Federation {
                 document.clone(),
                 stop.clone(),
             );
-            joined.spawn(async move { taking_part.await.map(|outcome| (index, outcome)) });
+            joined.spawn(async move { taking_part.await.map(|installed| (index, installed)) });
         }
         while let Some(ended) = joined.join_next().await {
-            let (index, outcome) = ended??;
-            let Outcome::Released(installed) = outcome else { bail!("the task ended without a release") };
+            let (index, installed) = ended??;
             if let Some(member) = members.get(index) {
-                member.online.serve(*installed, &member.records)?;
+                member.online.serve(installed, &member.records)?;
             }
         }
         story::learnt(&chart, members)
@@ -158,10 +158,13 @@ async fn take_part(
     chart: Arc<Chart>,
     document: SignedDocument,
     stop: CancellationToken,
-) -> Result<Outcome, anyhow::Error> {
+) -> Result<Installed, anyhow::Error> {
     let observer = chart.observer(site.participant_id.clone());
     let membership = Membership::connect(site, records, credentials, observer).await?;
-    Ok(membership.take_part(&document, &stop).await?)
+    let Outcome::Released(_) = membership.take_part(&document, &stop).await? else {
+        bail!("the task ended without a release")
+    };
+    Latest::new(&membership).follow().await?.context("the operator promoted no release")
 }
 
 /// A site that is open and has read its history.

@@ -10,7 +10,7 @@ use shared::task::Task;
 use shared::update::{UpdateHeader, UpdateReceipt};
 use shared::{Digest, Explain, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId};
 use shared_crypto::pki::{CertificateAuthority, PeerCertificate};
-use shared_crypto::{ChunkDigests, SigningKey, bulk_digest};
+use shared_crypto::{ChunkDigests, SigningKey, bulk_digest, document_digest};
 use shared_wire::server::{
     Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload, parts, serve,
 };
@@ -23,9 +23,12 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
-use crate::testing::{now, params, participant_id, round, task};
+use crate::testing::{Published, now, operator, params, participant_id, round, task};
 
 const VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// The seed of the coordinator's key.
+const COORDINATOR: [u8; 32] = [3; 32];
 
 /// The first round's checkpoint.
 fn checkpoint() -> Vec<u8> {
@@ -76,6 +79,7 @@ pub(super) struct Stage {
     key: SigningKey,
     authority: CertificateAuthority,
     script: Mutex<Script>,
+    latest: Mutex<Option<(ReleaseBundle, Vec<u8>)>>,
     seen: watch::Sender<Seen>,
     view: watch::Sender<RoundView>,
 }
@@ -101,7 +105,7 @@ fn refused(code: &'static str) -> Status {
 
 impl Stage {
     fn new(script: Script) -> Self {
-        let (key, late) = (SigningKey::from_seed(&[3; 32]), script.late);
+        let (key, late) = (SigningKey::from_seed(&COORDINATOR), script.late);
         let task = Task { participation: Participation { late, ..Participation::default() }, ..task() };
         let view = RoundView {
             round_id: round(1),
@@ -121,8 +125,9 @@ impl Stage {
             sent_at: now(),
         };
         Self {
-            document: key.sign(&task).unwrap(),
+            document: operator().sign(&task).unwrap(),
             task,
+            latest: Mutex::default(),
             authority: CertificateAuthority::create("script", now(), VALIDITY).unwrap(),
             key,
             script: Mutex::new(script),
@@ -140,8 +145,19 @@ impl Stage {
     }
 
     /// Ends the task.
-    pub(super) fn end(&self) {
-        self.view.send_modify(|view| view.task_state = TaskState::Cancelled);
+    pub(super) fn end(&self, task_state: TaskState) {
+        self.view.send_modify(|view| view.task_state = task_state);
+    }
+
+    /// Release `number`, signed by this coordinator.
+    pub(super) fn published(&self, number: u8) -> Published {
+        Published { coordinator: SigningKey::from_seed(&COORDINATOR), ..Published::new(number) }
+    }
+
+    /// Hands out `published` as the latest release from now on.
+    pub(super) fn hand_out(&self, published: &Published, promotion: Option<SignedDocument>) {
+        let crate::serve::ReleaseBundle { release, record, params } = published.bundle();
+        *self.latest.lock().unwrap() = Some((ReleaseBundle { release, round_record: record, promotion }, params));
     }
 
     /// From now on every upload is taken.
@@ -170,13 +186,12 @@ impl Stage {
 
     fn certify(&self, csr_pem: &str) -> EnrolAnswer {
         let certificate_pem = self.authority.sign_request(csr_pem, &participant_id(), now(), VALIDITY).unwrap();
-        let key = self.key.public().to_string();
         let ca_certificate_pem = self.authority.certificate_pem().to_owned();
         EnrolAnswer::Enrolled(Enrolled {
             certificate_pem,
             ca_certificate_pem,
-            operator_key: key.clone(),
-            coordinator_key: key,
+            operator_key: operator().public().to_string(),
+            coordinator_key: self.key.public().to_string(),
         })
     }
 
@@ -235,7 +250,8 @@ impl Federation for Stage {
     }
 
     async fn params(&self, _: Certificate, wanted: Digest, offset: u64) -> Result<Answers<Bytes>, Status> {
-        let known = [checkpoint(), candidate()].into_iter().find(|known| bulk_digest(known) == wanted);
+        let released = self.latest.lock().unwrap().as_ref().map(|(_, params)| params.clone());
+        let known = [checkpoint(), candidate()].into_iter().chain(released).find(|known| bulk_digest(known) == wanted);
         Ok(parts(Bytes::from(known.ok_or_else(|| refused("params-unknown"))?), offset))
     }
 
@@ -279,8 +295,14 @@ impl Federation for Stage {
         Err(refused("round-unknown"))
     }
 
-    async fn release(&self, _: Certificate, _: Option<ReleaseId>) -> Result<ReleaseBundle, Status> {
+    async fn release(&self, _: Certificate, _: ReleaseId) -> Result<ReleaseBundle, Status> {
         Err(refused("release-unknown"))
+    }
+
+    async fn latest_release(&self, _: Certificate, known: Option<Digest>) -> Result<Option<ReleaseBundle>, Status> {
+        let latest = self.latest.lock().unwrap().as_ref().map(|(bundle, _)| bundle.clone());
+        let is_known = |bundle: &ReleaseBundle| bundle.promotion.as_ref().map(document_digest) == known;
+        Ok(latest.filter(|bundle| known.is_none() || !is_known(bundle)))
     }
 }
 

@@ -1,20 +1,38 @@
-//! Every link of a release's chain is checked, and nothing is written when one does not hold.
+//! Every link of a release's chain is checked, the operator's word included, and nothing is written when one does not
+//! hold.
 
+use shared::Explain;
 use shared_crypto::{SigningKey, digest};
 use shared_store::MemoryStore;
 
 use super::*;
-use crate::testing::{Published, accepted, participant_id, round};
+use crate::testing::{Published, accepted, operator, participant_id, round};
 
 /// Spoils one link of a release.
 type Tampering = fn(&mut Published);
 
 fn releases(store: &Arc<MemoryStore>) -> Releases {
-    Releases::new(store.clone(), Published::new(1).coordinator.public())
+    Releases::new(store.clone(), Published::new(1).coordinator.public(), operator().public())
 }
 
+/// Installs on the operator's word with the number of the release's round.
 fn install(releases: &Releases, published: &Published) -> Result<Installed, SiteError> {
-    releases.install(&published.bundle(), &published.expected(&participant_id()))
+    install_bundle(releases, published, &published.bundle())
+}
+
+fn install_bundle(releases: &Releases, published: &Published, bundle: &ReleaseBundle) -> Result<Installed, SiteError> {
+    let word = releases.hear(published.promotion(published.release.round_id.number.0.into(), None))?.unwrap();
+    releases.install(bundle, &word, &published.expected(&participant_id()))
+}
+
+/// Obeys the operator's word on a release: what serves afterwards, or the code of the refusal.
+fn obey(releases: &Releases, published: &Published, promotion: SignedDocument) -> Result<String, &'static str> {
+    let heard = releases.hear(promotion).map_err(|error| error.code())?;
+    if let Some(word) = heard {
+        let installed = releases.install(&published.bundle(), &word, &published.expected(&participant_id()));
+        installed.map_err(|error| error.code())?;
+    }
+    Ok(serving(releases).unwrap())
 }
 
 fn serving(releases: &Releases) -> Option<String> {
@@ -22,7 +40,7 @@ fn serving(releases: &Releases) -> Option<String> {
 }
 
 fn is_untouched(store: &MemoryStore) -> bool {
-    [DOCUMENTS, PARAMS, INSTALLED].iter().all(|tree| store.scan(tree, &[], 9).unwrap().is_empty())
+    [DOCUMENTS, PARAMS, promotion::OBEYED].iter().all(|tree| store.scan(tree, &[], 9).unwrap().is_empty())
 }
 
 #[test]
@@ -31,8 +49,6 @@ fn a_release_whose_chain_holds_is_installed_and_found_again() {
     assert_eq!(serving(&releases(&store)), None);
     install(&releases(&store), &Published::new(1)).unwrap();
     assert_eq!(serving(&releases(&store)).as_deref(), Some("guard-1"));
-    assert!(releases(&store).was_installed(&Published::new(1).release.release_id).unwrap());
-    assert!(!releases(&store).was_installed(&Published::new(2).release.release_id).unwrap());
 }
 
 #[test]
@@ -71,7 +87,7 @@ fn a_record_that_the_release_does_not_name_is_refused() {
     let release = published.bundle().release;
     published.record.committed_at = shared::Timestamp::EPOCH;
     let bundle = ReleaseBundle { release, ..published.bundle() };
-    let refused = releases(&store).install(&bundle, &published.expected(&participant_id()));
+    let refused = install_bundle(&releases(&store), &published, &bundle);
     assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::Differs { what: "the round record", .. }))));
     assert!(is_untouched(&store));
 }
@@ -85,7 +101,7 @@ fn a_body_that_was_changed_after_signing_is_refused() {
         let mut bundle = published.bundle();
         let document = part(&mut bundle);
         document.body = document.body.replace("2026-03-20", "2026-03-21");
-        let refused = releases(&store).install(&bundle, &published.expected(&participant_id()));
+        let refused = install_bundle(&releases(&store), &published, &bundle);
         assert!(matches!(refused, Err(SiteError::Crypto(_))));
         assert!(is_untouched(&store));
     }
@@ -125,16 +141,84 @@ fn rolling_back_goes_one_step_and_no_further() {
     assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
     let refused = releases.roll_back();
     assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::NothingBefore))));
-    assert!(releases.was_installed(&Published::new(3).release.release_id).unwrap());
 }
 
 #[test]
 fn installing_the_same_release_again_keeps_the_one_before_it() {
     let releases = releases(&Arc::new(MemoryStore::default()));
-    for number in [1, 2, 2] {
-        install(&releases, &Published::new(number)).unwrap();
+    let [first, second] = [1, 2].map(Published::new);
+    for (number, published) in [(1, &first), (2, &second), (3, &second)] {
+        obey(&releases, published, published.promotion(number, None)).unwrap();
     }
     assert_eq!(releases.roll_back().unwrap().release.release_id.as_str(), "guard-1");
+}
+
+#[test]
+fn only_a_newer_word_of_the_operator_moves_a_site() {
+    let store = Arc::new(MemoryStore::default());
+    let releases = releases(&store);
+    let [first, second] = [1, 2].map(Published::new);
+    let forged = |promotion: SignedDocument| {
+        let word: shared::release::Promotion = canonical::decode(promotion.body.as_bytes()).unwrap();
+        SigningKey::from_seed(&[9; 32]).sign(&word).unwrap()
+    };
+    let wrong_key = obey(&releases, &first, forged(first.promotion(1, None)));
+    assert_eq!(wrong_key, Err("crypto-wrong-signer"));
+    assert_eq!(obey(&releases, &first, second.promotion(1, None)), Err("release-differs"));
+    assert!(is_untouched(&store));
+    assert_eq!(obey(&releases, &second, second.promotion(5, None)).unwrap(), "guard-2");
+    for number in [1, 4, 5] {
+        let back = Some(second.release.release_id.clone());
+        assert_eq!(obey(&releases, &first, first.promotion(number, back)), Err("release-promotion-replayed"));
+    }
+    assert_eq!(obey(&releases, &second, second.promotion(5, None)).unwrap(), "guard-2", "nothing new");
+    assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
+    assert_eq!(obey(&releases, &first, first.promotion(6, None)).unwrap(), "guard-1");
+}
+
+#[test]
+fn a_site_goes_back_on_the_operators_word_and_not_forward_again_by_itself() {
+    let releases = releases(&Arc::new(MemoryStore::default()));
+    let [first, second] = [1, 2].map(Published::new);
+    obey(&releases, &first, first.promotion(1, None)).unwrap();
+    obey(&releases, &second, second.promotion(2, None)).unwrap();
+    let back = first.promotion(3, Some(second.release.release_id.clone()));
+    assert_eq!(obey(&releases, &first, back).unwrap(), "guard-1");
+    assert!(matches!(releases.roll_back(), Err(SiteError::Release(ReleaseFault::NothingBefore))));
+}
+
+#[test]
+fn a_site_that_went_back_by_itself_stays_there_until_the_next_word() {
+    let releases = releases(&Arc::new(MemoryStore::default()));
+    let [first, second, third] = [1, 2, 3].map(Published::new);
+    obey(&releases, &first, first.promotion(1, None)).unwrap();
+    obey(&releases, &second, second.promotion(2, None)).unwrap();
+    releases.roll_back().unwrap();
+    assert_eq!(obey(&releases, &second, second.promotion(2, None)).unwrap(), "guard-1");
+    assert_eq!(obey(&releases, &third, third.promotion(3, None)).unwrap(), "guard-3");
+}
+
+#[test]
+fn another_operator_counts_its_words_anew() {
+    let store = Arc::new(MemoryStore::default());
+    let published = Published::new(1);
+    obey(&releases(&store), &published, published.promotion(9, None)).unwrap();
+    let other = SigningKey::from_seed(&[8; 32]);
+    let elsewhere = Releases::new(store.clone(), published.coordinator.public(), other.public());
+    let word: shared::release::Promotion = canonical::decode(published.promotion(1, None).body.as_bytes()).unwrap();
+    assert!(elsewhere.hear(other.sign(&word).unwrap()).unwrap().is_some());
+}
+
+#[test]
+fn of_two_words_obeyed_at_once_one_is_refused() {
+    let releases = releases(&Arc::new(MemoryStore::default()));
+    let [first, second] = [1, 2].map(Published::new);
+    let [older, newer] = [(&first, 1), (&second, 2)]
+        .map(|(published, number)| releases.hear(published.promotion(number, None)).unwrap().unwrap());
+    releases.install(&second.bundle(), &newer, &second.expected(&participant_id())).unwrap();
+    let late = releases.install(&first.bundle(), &older, &first.expected(&participant_id()));
+    assert!(matches!(late, Err(SiteError::Store(_))));
+    assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
 }
 
 #[test]

@@ -82,8 +82,13 @@ impl<F: Federation> proto::federation_server::Federation for Service<F> {
     }
 
     async fn get_release(&self, request: Request<proto::GetReleaseRequest>) -> Answer<proto::ReleaseBundle> {
-        let named = Some(request.into_inner().release_id).filter(|text| !text.is_empty());
-        let id = named.map(convert::release_id).transpose()?;
-        Ok(Response::new(self.federation.release(self.caller(), id).await?.into()))
+        let proto::GetReleaseRequest { release_id, known_promotion } = request.into_inner();
+        let bundle = if release_id.is_empty() {
+            let known = convert::optional_digest("known_promotion", &known_promotion)?;
+            self.federation.latest_release(self.caller(), known).await?
+        } else {
+            Some(self.federation.release(self.caller(), convert::release_id(release_id)?).await?)
+        };
+        Ok(Response::new(bundle.map(Into::into).unwrap_or_default()))
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use shared::time::ManualClock;
-use shared::{Clock, Digest, RoundId, RoundNumber, Timestamp};
+use shared::{Clock, Digest, ReleaseId, RoundId, RoundNumber, Timestamp};
 use shared_wire::client::Presence;
-use shared_wire::{Activity, CHUNK_BYTES, EnrolAnswer, TaskState, WireError};
+use shared_wire::{Activity, CHUNK_BYTES, EnrolAnswer, ReleaseBundle, TaskState, WireError};
 
-use crate::stage::{Seen, Uploads, World, document, opening, params, task, view};
+use crate::stage::{KNOWN, Seen, Uploads, World, document, latest, opening, params, task, view};
 
 fn presence() -> (Arc<ManualClock>, Presence) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(5)));
@@ -25,7 +25,11 @@ async fn every_question_is_answered() {
     site.submit_evaluation(document()).await.unwrap();
     let round_id = RoundId { task_id: task(), number: RoundNumber(1) };
     assert_eq!(site.round_record(&round_id).await.unwrap(), document());
-    assert_eq!(site.release(None).await.unwrap().release, document());
+    let named = site.release(&ReleaseId::new("r-1").unwrap()).await.unwrap();
+    assert_eq!(named, ReleaseBundle { promotion: None, ..latest() });
+    assert_eq!(site.latest_release(None).await.unwrap(), Some(latest()));
+    assert_eq!(site.latest_release(Some(Digest([1; 32]))).await.unwrap(), Some(latest()));
+    assert_eq!(site.latest_release(Some(KNOWN)).await.unwrap(), None, "nothing new");
     drop(site);
     world.stop().await;
 }

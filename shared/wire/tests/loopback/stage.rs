@@ -87,6 +87,15 @@ pub(crate) fn document() -> SignedDocument {
     SignedDocument { body: "{}".to_owned(), key_id: KeyId(Digest([1; 32])), signature: "07".repeat(64) }
 }
 
+/// The promotion that a site knows already.
+pub(crate) const KNOWN: Digest = Digest([9; 32]);
+
+pub(crate) fn latest() -> ReleaseBundle {
+    let round_record = SignedDocument { body: "{\"of\":1}".to_owned(), ..document() };
+    let promotion = SignedDocument { body: "{\"number\":1}".to_owned(), ..document() };
+    ReleaseBundle { release: document(), round_record, promotion: Some(promotion) }
+}
+
 pub(crate) fn task() -> TaskId {
     TaskId::new("task").unwrap()
 }
@@ -205,9 +214,13 @@ impl Federation for Stage {
         Ok(document())
     }
 
-    async fn release(&self, _: Certificate, release_id: Option<ReleaseId>) -> Result<ReleaseBundle, Status> {
-        assert_eq!(release_id, None);
-        Ok(ReleaseBundle { release: document(), round_record: document() })
+    async fn release(&self, _: Certificate, release_id: ReleaseId) -> Result<ReleaseBundle, Status> {
+        assert_eq!(release_id.as_str(), "r-1");
+        Ok(ReleaseBundle { promotion: None, ..latest() })
+    }
+
+    async fn latest_release(&self, _: Certificate, known: Option<Digest>) -> Result<Option<ReleaseBundle>, Status> {
+        Ok((known != Some(KNOWN)).then(latest))
     }
 }
 
