@@ -1,17 +1,27 @@
 //! The admin API's client: finds the coordinator through its data folder, and hands its answers on as they come.
+//!
+//! A call that may change something has a name of its own (`Idempotency-Key`). Where the connection is lost before the
+//! answer is there, it is made once more by the same name, and done once.
 
 use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use reqwest::{Method, RequestBuilder, Response, Url, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::{Value, json};
-use shared_crypto::key_file;
+use shared_crypto::{key_file, random_bytes};
 use shared_ops::cli::Failure;
 use shared_ops::problem::Problem;
+use shared_wire::Bytes;
 
 use crate::start::Addresses;
 use crate::{Config, Error};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// As many random bytes as a UUID has.
+const KEY_BYTES: usize = 16;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection to the admin API of the coordinator that runs on the configured data folder.
 pub(super) struct Client {
@@ -97,12 +107,13 @@ impl Client {
 
     /// Sends a JSON body.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        json_of(self.send(self.request(Method::POST, path, &[])?.json(body)).await?).await
+        let answer = change(self.request(Method::POST, path, &[])?.json(body)).await?;
+        serde_json::from_slice(&answer).map_err(broken)
     }
 
     /// Takes something away.
     pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())
+        change(self.request(Method::DELETE, path, &[])?).await.map(drop)
     }
 
     /// Sends bytes as they are.
@@ -160,6 +171,28 @@ impl Client {
     }
 }
 
+/// Makes a call that may change something; the body of its answer.
+async fn change(request: RequestBuilder) -> Result<Bytes, Failure> {
+    let key = random_bytes::<KEY_BYTES>().map_err(Error::from)?;
+    let request = request.header(IDEMPOTENCY_KEY, hex::encode(*key));
+    let again = request.try_clone();
+    let answered = match (exchange(request).await, again) {
+        (Err(_lost), Some(again)) => exchange(again).await,
+        (answered, _) => answered,
+    };
+    let (status, body) = answered.map_err(unreachable)?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(serde_json::from_slice::<Problem>(&body).map_err(unreachable)?.into())
+}
+
+/// Status and whole body of an answer; an error where the connection was lost before.
+async fn exchange(request: RequestBuilder) -> reqwest::Result<(StatusCode, Bytes)> {
+    let response = request.send().await?;
+    Ok((response.status(), response.bytes().await?))
+}
+
 async fn json_of(response: Response) -> Result<Value, Failure> {
     response.json().await.map_err(broken)
 }
@@ -175,17 +208,58 @@ fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
-fn unreachable(error: reqwest::Error) -> Failure {
+fn unreachable(error: impl Into<Cause>) -> Failure {
     Failure::new("admin-unreachable", "check that the coordinator runs", error)
 }
 
-fn broken(error: reqwest::Error) -> Failure {
+fn broken(error: impl Into<Cause>) -> Failure {
     Failure::new("admin-broken-off", "ask again; check that the coordinator still runs", error)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A server that loses each of the first `lost` connections when it has read the request, and answers after that; the
+    /// keys that came.
+    async fn forgetful(lost: usize) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/call", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut keys = Vec::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut lines = BufReader::new(stream).lines();
+                while let Some(line) = lines.next_line().await.unwrap().filter(|line| !line.is_empty()) {
+                    keys.extend(line.strip_prefix("idempotency-key: ").map(str::to_owned));
+                }
+                if keys.len() > lost {
+                    let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                    lines.into_inner().into_inner().write_all(answer).await.unwrap();
+                    return keys;
+                }
+            }
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_connection_is_lost_is_made_once_more_by_the_same_name() {
+        let http = reqwest::Client::new();
+        for lost in [0, 1] {
+            let (address, serving) = forgetful(lost).await;
+            assert_eq!(change(http.post(&address)).await.unwrap(), "{}");
+            let keys = serving.await.unwrap();
+            assert_eq!((keys.len(), keys[0].len()), (lost + 1, KEY_BYTES * 2));
+            assert!(keys.iter().all(|key| *key == keys[0]));
+        }
+        let (address, serving) = forgetful(2).await;
+        assert!(change(http.delete(&address)).await.is_err(), "two losses are enough");
+        serving.abort();
+    }
 
     #[test]
     fn an_event_is_its_data_and_a_heartbeat_is_none() {
