@@ -108,8 +108,10 @@ pub struct Limits {
     pub streams_per_connection: NonZeroU32,
     /// Updates that are received at a time, over all tasks; other senders wait in line.
     pub uploads: NonZeroU32,
-    /// How long an update may pause between two chunks before its place is given to somebody else.
+    /// How long each chunk of an update (256 KiB, or what is left) may take before its place is given to somebody else.
     pub upload_idle_ms: u64,
+    /// How long a sender may keep its place while others wait; then it queues again, and goes on where it stopped.
+    pub upload_turn_ms: u64,
     /// Pieces of parameters that are read at a time; those who fetch take turns.
     pub downloads: NonZeroU32,
     /// Committed rounds of a task whose updates are kept, for transcripts and for computing them again.
@@ -173,6 +175,7 @@ impl Default for Limits {
             streams_per_connection: at_least_one(32),
             uploads: at_least_one(16),
             upload_idle_ms: 20_000,
+            upload_turn_ms: 60_000,
             downloads: at_least_one(16),
             transcript_rounds: at_least_one(10),
             admin_body_bytes: 64 * 1024 * 1024,
@@ -233,6 +236,10 @@ impl Limits {
             handshakes: wide(self.handshakes),
             streams_per_connection: self.streams_per_connection.get(),
         }
+    }
+
+    pub(crate) fn upload_turn(&self) -> Duration {
+        Duration::from_millis(self.upload_turn_ms)
     }
 
     pub(crate) fn upload_idle(&self) -> Duration {

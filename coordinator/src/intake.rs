@@ -88,9 +88,12 @@ pub enum IntakeError {
         /// How many came.
         found: u64,
     },
-    /// The sender was silent for too long.
+    /// The next chunk did not come in time.
     #[error("the update came too slowly")]
     TooSlow,
+    /// The sender had its turn, and others wait for the place.
+    #[error("the update took longer than a turn, and others wait")]
+    TurnOver,
     /// The sender has another update on its way.
     #[error("another update of `{0}` is on its way")]
     Sending(ParticipantId),
@@ -111,6 +114,7 @@ impl Explain for IntakeError {
             Self::OutOfOrder { .. } => "update-out-of-order",
             Self::Incomplete { .. } => "update-incomplete",
             Self::TooSlow => "update-too-slow",
+            Self::TurnOver => "update-turn-over",
             Self::Sending(_) => "update-sending",
             Self::TooManyBegun(_) => "update-too-many-begun",
         }
@@ -125,8 +129,9 @@ impl Explain for IntakeError {
             Self::LocalSteps { .. } => "train by the task's recipe",
             Self::OtherPayload { .. } => "sign the digest over the digests of the chunks that you send",
             Self::OutOfOrder { .. } => "send whole chunks in order, from where the coordinator said that it has them",
-            Self::Incomplete { .. } => "open the update again; it goes on where it stopped",
-            Self::TooSlow => "open the update again; it goes on where it stopped",
+            Self::Incomplete { .. } | Self::TooSlow | Self::TurnOver => {
+                "open the update again; it goes on where it stopped"
+            }
             Self::Sending(_) => "wait until the other one has ended",
             Self::TooManyBegun(_) => "send the update that you sent first, or wait for the next round",
         }
@@ -138,7 +143,7 @@ impl IntakeError {
         match self {
             Self::OtherSender { .. } => Class::Denied,
             Self::Stale { .. } => Class::Conflict,
-            Self::TooSlow | Self::Incomplete { .. } => Class::Unavailable,
+            Self::TooSlow | Self::TurnOver | Self::Incomplete { .. } => Class::Unavailable,
             Self::Sending(_) | Self::TooManyBegun(_) => Class::Busy,
             _ => Class::Invalid,
         }

@@ -2,6 +2,7 @@
 
 mod download;
 mod identity;
+mod turns;
 mod upload;
 mod watch;
 
@@ -14,6 +15,7 @@ use shared_wire::server::{Answers, Certificate, Federation, Heartbeats, Upload};
 use shared_wire::{Bytes, EnrolAnswer, ReleaseBundle, RoundView, Status, TaskView, UpdateOpen, async_trait};
 use tokio::sync::Semaphore;
 
+use self::turns::Turns;
 use crate::coordinator::Running;
 use crate::enrol::Participant;
 use crate::{Coordinator, Error, intake, release};
@@ -22,7 +24,7 @@ use crate::{Coordinator, Error, intake, release};
 pub(crate) struct Rpc {
     coordinator: Arc<Coordinator>,
     /// Places for those who send an update.
-    uploads: Arc<Semaphore>,
+    uploads: Turns,
     /// Pieces of parameters that are read at a time.
     downloads: Arc<Semaphore>,
     pieces: Arc<download::Pieces>,
@@ -36,8 +38,8 @@ fn places(limit: std::num::NonZeroU32) -> Arc<Semaphore> {
 impl Rpc {
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
         let limits = &coordinator.limits;
-        let (uploads, downloads) = (places(limits.uploads), places(limits.downloads));
-        Self { uploads, downloads, pieces: Arc::default(), coordinator }
+        let uploads = Turns::new(limits.uploads, limits.upload_turn());
+        Self { uploads, downloads: places(limits.downloads), pieces: Arc::default(), coordinator }
     }
 
     /// Who may watch, and fetch what is there.

@@ -1,7 +1,8 @@
 //! Receives one update, chunk by chunk, at the sender's pace but not forever, and answers when it is durable.
 //!
-//! What can be refused is refused before the sender waits for a place, and a sender that is silent for too long loses
-//! its place and nothing else: it goes on later where it stopped.
+//! What can be refused is refused before the sender waits for a place. A sender whose next chunk does not come in time
+//! loses its place and nothing else: it goes on later where it stopped. Bytes that trickle in do not count, only a whole
+//! chunk does, so that nobody holds a place for less than a chunk (256 KiB, or what is left) in that time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use shared::document::SignedDocument;
 use shared::update::UpdateHeader;
 use shared_wire::server::{Certificate, Upload as Sender};
 use shared_wire::{Piece, Status, UpdateOpen};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Rpc;
+use super::turns::Turn;
 use crate::Error;
 use crate::coordinator::Running;
 use crate::intake::{self, IntakeError, Open, Opened, Upload};
@@ -29,7 +30,7 @@ pub(super) async fn receive(
     let header: UpdateHeader = intake::open(&open.header, &caller)?;
     let running = rpc.task(&caller, &header.round_id.task_id)?;
     let place = rpc.coordinator.context.senders.enter(&caller.participant_id).map_err(Error::from)?;
-    let _turn = turn(rpc, &running).await?;
+    let turn = wait(rpc, &running).await?;
     let UpdateOpen { header: document, chunk_digests } = open;
     let sum = Arc::clone(&running.handle.sum);
     let open = Open { document, header, chunk_digests, place, sum };
@@ -37,19 +38,18 @@ pub(super) async fn receive(
         Opened::Known(receipt) => return Ok(receipt),
         Opened::Upload(upload) => upload,
     };
-    let upload = collect(rpc, &running, upload, &mut sender).await?;
+    let upload = collect(rpc, &running, &turn, upload, &mut sender).await?;
     rpc.contributor(certificate)?;
     Ok(settle(rpc, &running, upload).await?)
 }
 
 /// Waits for a place among those who send, as long as nothing new happens to the round.
-async fn turn(rpc: &Rpc, running: &Running) -> Result<OwnedSemaphorePermit, Error> {
+async fn wait(rpc: &Rpc, running: &Running) -> Result<Turn, Error> {
     let mut snapshots = running.handle.snapshots.clone();
     snapshots.mark_unchanged();
     tokio::select! {
         biased;
-        // The semaphore is never closed.
-        permit = Arc::clone(&rpc.uploads).acquire_owned() => permit.map_err(|_| Error::Unavailable),
+        turn = rpc.uploads.wait(|| rpc.coordinator.now()) => turn,
         _ = snapshots.changed() => {
             let snapshot = running.handle.snapshot();
             let phase = snapshot.state.phase().to_owned();
@@ -69,10 +69,11 @@ async fn begin(rpc: &Rpc, running: &Running, open: Open) -> Result<Opened, Error
     rpc.coordinator.blocking(begin).await
 }
 
-/// Takes the chunks that are missing, as long as the round takes the update.
+/// Takes the chunks that are missing, as long as the round takes the update and the sender has its turn.
 async fn collect(
     rpc: &Rpc,
     running: &Running,
+    turn: &Turn,
     mut upload: Box<Upload>,
     sender: &mut Sender,
 ) -> Result<Box<Upload>, Status> {
@@ -84,6 +85,9 @@ async fn collect(
         upload =
             rpc.coordinator.blocking(move |coordinator| take(coordinator, &snapshot, upload, offset, &data)).await?;
         sender.durable(upload.durable());
+        if !upload.is_complete() && rpc.uploads.is_over(turn, rpc.coordinator.now()) {
+            return Err(Error::from(IntakeError::TurnOver).into());
+        }
     }
     Ok(upload)
 }
