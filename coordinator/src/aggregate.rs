@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use shared::aggregate::{AggregateError, Inputs, Outputs, RoundStep, Rule};
 use shared::round::Collected;
 use shared::task::Task;
+use shared_audit::transcript::updates_root;
 
 use crate::Error;
 use crate::blob::{Blob, Params, ParamsWriter};
@@ -63,7 +64,7 @@ pub(crate) fn candidate(context: &Context, task: &Task, round: &Collected, sum: 
         candidate: &mut |block: &[f32]| failure.keep(candidate.borrow_mut().write(&to_bytes(block))),
         state: &mut |block: &[f32]| failure.keep(next_state.borrow_mut().write(&to_bytes(block))),
     };
-    let step = RoundStep { task, round: round.plan.round_id.number, accepted: &round.accepted };
+    let step = RoundStep { task, accepted: &round.accepted, updates_root: updates_root(&round.accepted)? };
     let computed = match task.aggregation.rule {
         Rule::Mean => of_sum(context, task, round, sum, step, inputs, outputs),
         _ => of_files(context, task, round, step, inputs, outputs, &failure),

@@ -20,7 +20,7 @@ pub struct Combination<'a> {
     pub aggregation: &'a Aggregation,
     /// Whose each row is, in the order of the rows.
     pub meta: &'a [RowMeta],
-    /// Seeds the shuffle of [`super::PreStep::Bucketing`]; to be fixed by what no participant can choose.
+    /// Seeds the shuffle of [`super::PreStep::Bucketing`]; to be fixed by what no participant can foresee.
     pub seed: u64,
     /// How many threads may work; changes no bit of the result.
     pub threads: usize,

@@ -120,7 +120,8 @@ pub enum PreStep {
         byzantine: u32,
     },
     /// Rows are shuffled, and each `size` of them become their mean (Karimireddy et al. 2022, "Byzantine-Robust
-    /// Learning on Heterogeneous Datasets via Bucketing").
+    /// Learning on Heterogeneous Datasets via Bucketing"). The set of accepted updates fixes the shuffle, so that nobody
+    /// can foresee it before all are in; a participant that the coordinator tells the others' digests could.
     Bucketing {
         /// Rows per bucket (s), at least 2.
         size: u32,

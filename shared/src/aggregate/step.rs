@@ -10,7 +10,7 @@ use crate::encoding::EncodingError;
 use crate::params::ParamError;
 use crate::round::AcceptedUpdate;
 use crate::task::Task;
-use crate::{ParticipantId, RoundNumber};
+use crate::{Digest, ParticipantId};
 
 /// How many entries of each vector stand together in a server state, and are computed at a time.
 pub const STEP_BLOCK: usize = 1 << 14;
@@ -27,10 +27,10 @@ pub type ReadPayload<'a> = dyn Fn(usize, usize, &mut [u8]) -> Result<(), Aggrega
 pub struct RoundStep<'a> {
     /// The terms.
     pub task: &'a Task,
-    /// Which round.
-    pub round: RoundNumber,
     /// Whose updates count; their order is the order of the rows.
     pub accepted: &'a BTreeMap<ParticipantId, AcceptedUpdate>,
+    /// Root of the Merkle tree over them, as the round's record names it.
+    pub updates_root: Digest,
 }
 
 /// Where a round's vectors come from.
@@ -80,7 +80,7 @@ impl RoundStep<'_> {
         let meta = self.meta();
         let previous = inputs.state.filter(|_| looks_back(self.task));
         let rows = Payloads { task: self.task, updates: self.accepted.values().collect(), payloads, previous };
-        let seed = self.task.seed.wrapping_add(u64::from(self.round.0));
+        let seed = shuffle_seed(self.updates_root);
         let combination = Combination { aggregation: &self.task.aggregation, meta: &meta, seed, threads };
         let mut stepper = self.stepper(inputs, outputs);
         combination.run(&rows, |_, block| stepper.push(block))?;
@@ -100,6 +100,12 @@ impl RoundStep<'_> {
             done: 0,
         }
     }
+}
+
+/// What shuffles a round's rows: it depends on every accepted update, so that no participant can foresee beside whom its
+/// update will stand, and whoever has the round's record computes the same.
+fn shuffle_seed(updates_root: Digest) -> u64 {
+    updates_root.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// Makes the candidate and the next server state out of the combined vector, as it comes.
@@ -297,7 +303,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Digest;
+    use crate::RoundNumber;
     use crate::encoding::Encoding;
 
     /// More than two blocks, and a last one that is not whole.
@@ -330,7 +336,10 @@ mod tests {
         }
     }
 
-    fn accepted() -> BTreeMap<ParticipantId, AcceptedUpdate> {
+    /// The root of no tree in particular.
+    const ROOT: Digest = Digest([0; 32]);
+
+    fn accepted(count: usize) -> BTreeMap<ParticipantId, AcceptedUpdate> {
         let update = AcceptedUpdate {
             payload: Digest([0; 32]),
             byte_count: 0,
@@ -339,17 +348,32 @@ mod tests {
             weight: 1,
             local_steps: 1,
         };
-        ["a", "b"].map(|name| (ParticipantId::new(name).unwrap(), update.clone())).into()
+        "abcdef"
+            .chars()
+            .take(count)
+            .map(|name| (ParticipantId::new(name.to_string()).unwrap(), update.clone()))
+            .collect()
     }
 
     /// The candidate and the next state of a round of two updates, of `first` and twice that.
     fn round(task: &Task, state: Option<&[f32]>, first: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let accepted = accepted();
-        let step = RoundStep { task, round: RoundNumber(1), accepted: &accepted };
-        let rows = [1.0, 2.0].map(|times: f32| first.iter().flat_map(|value| (value * times).to_le_bytes()).collect());
+        round_of(task, state, first, &[1.0, 2.0], ROOT)
+    }
+
+    /// The candidate and the next state of a round of updates, each some times `first`.
+    fn round_of(
+        task: &Task,
+        state: Option<&[f32]>,
+        first: &[f32],
+        times: &[f32],
+        updates_root: Digest,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let accepted = accepted(times.len());
+        let step = RoundStep { task, accepted: &accepted, updates_root };
+        let row = |times: &f32| first.iter().flat_map(|value| (value * times).to_le_bytes()).collect();
+        let rows: Vec<Vec<u8>> = times.iter().map(row).collect();
         let payloads = |row: usize, offset: usize, into: &mut [u8]| {
-            let bytes: &Vec<u8> = &rows[row];
-            into.copy_from_slice(&bytes[offset..offset + into.len()]);
+            into.copy_from_slice(&rows[row][offset..offset + into.len()]);
             Ok(())
         };
         let checkpoint = vec![1.0; PARAMS];
@@ -389,7 +413,7 @@ mod tests {
     #[test]
     fn a_stepper_gives_the_same_bits_however_the_combined_vector_is_cut() {
         let adam = json!({"fed_adam": {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 0.001}});
-        let (task, accepted) = (task(&json!("mean"), &adam, "plain"), accepted());
+        let (task, accepted) = (task(&json!("mean"), &adam, "plain"), accepted(2));
         let change = ramp(PARAMS, 0.01);
         let whole = round(&task, None, &change);
         assert_eq!(whole.1.len(), RoundStep::state_len(&task));
@@ -405,7 +429,7 @@ mod tests {
                 Ok(())
             },
         };
-        let step = RoundStep { task: &task, round: RoundNumber(1), accepted: &accepted };
+        let step = RoundStep { task: &task, accepted: &accepted, updates_root: ROOT };
         let mut sum = super::super::FedAvg::new(PARAMS);
         for times in [1.0, 2.0] {
             let row = change.iter().map(|value| value * times).collect();
@@ -451,5 +475,17 @@ mod tests {
         let (candidate, control) = round(&task, None, &update);
         close(&candidate, |index| 1.0 + 1.5 * update[index]);
         close(&control, |index| 1.5 * update[PARAMS + index]);
+    }
+
+    #[test]
+    fn which_updates_share_a_bucket_depends_on_the_set_of_updates_and_on_nothing_else() {
+        let mut task = task(&json!("coordinate_median"), &json!({"plain": {"learning_rate": 1.0}}), "plain");
+        task.aggregation.pre = vec![super::super::PreStep::Bucketing { size: 2 }];
+        let change = vec![1.0; PARAMS];
+        let times = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+        let with = |root| round_of(&task, None, &change, &times, Digest([root; 32])).0[0].to_bits();
+        let results: std::collections::BTreeSet<u32> = (0..8).map(with).collect();
+        assert!(results.len() > 1, "{results:?}");
+        assert_eq!(with(3), with(3));
     }
 }

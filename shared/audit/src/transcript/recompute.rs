@@ -70,7 +70,7 @@ pub(super) fn holds<R: ReadAt + Sync + ?Sized>(
     let (mut candidate, mut kept) = (BulkWriter::new(), BulkWriter::new());
     let outputs =
         Outputs { candidate: &mut |block| write(&mut candidate, block), state: &mut |block| write(&mut kept, block) };
-    let step = RoundStep { task, round: record.round_id.number, accepted: &record.accepted };
+    let step = RoundStep { task, accepted: &record.accepted, updates_root: record.updates_root };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let run = step.run(&payloads, inputs, outputs, threads);
     run.map_err(|error| TranscriptError::Aggregate(error.to_string()))?;
