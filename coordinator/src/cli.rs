@@ -2,6 +2,7 @@
 
 mod answer;
 mod client;
+mod outgoing;
 mod participant;
 mod release;
 mod round;

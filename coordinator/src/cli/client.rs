@@ -14,6 +14,7 @@ use shared_ops::cli::Failure;
 use shared_ops::problem::Problem;
 use shared_wire::Bytes;
 
+use super::outgoing::Outgoing;
 use crate::start::Addresses;
 use crate::{Config, Error};
 
@@ -116,10 +117,10 @@ impl Client {
         change(self.request(Method::DELETE, path, &[])?).await.map(drop)
     }
 
-    /// Sends bytes as they are.
-    pub(super) async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<Value, Failure> {
+    /// Sends a file's bytes as they are, piece by piece as the coordinator takes them.
+    pub(super) async fn put(&self, path: &str, file: Outgoing) -> Result<Value, Failure> {
         let request = self.request(Method::PUT, path, &[])?.header(header::CONTENT_TYPE, "application/octet-stream");
-        json_of(self.send(request.body(bytes)).await?).await
+        json_of(self.send(request.body(reqwest::Body::wrap(file))).await?).await
     }
 
     /// Writes what stands at a path into `out`, as it comes; how many bytes there were.

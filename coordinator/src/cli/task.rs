@@ -1,5 +1,6 @@
 //! `task`: sign, check, look at and steer federated training tasks.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -9,6 +10,7 @@ use shared_ops::cli::{Failure, Format};
 
 use super::answer::{Answer, Column};
 use super::client::{Act, Client, DryRun, Paging};
+use super::outgoing::Outgoing;
 use crate::Config;
 
 const COLUMNS: &[Column] = &[
@@ -89,20 +91,23 @@ async fn steer(client: &Client, existing: Existing, verb: &str) -> Result<Value,
 
 /// The request that both creating and checking take. The parameters go first: the task names them by digest.
 async fn body(client: &Client, new: New) -> Result<Value, Failure> {
-    let text = read(&new.file)?;
+    let text = std::fs::read(&new.file).map_err(unreadable(&new.file))?;
     let unfit =
         |error| Failure::new("config-task-file", "write one JSON object, as `/openapi.json` describes it", error);
     let task: Value = serde_json::from_slice(&text).map_err(unfit)?;
     let initial_params = match &new.params {
         None => Value::Null,
-        Some(file) => client.put("params", read(file)?).await?.get("digest").cloned().unwrap_or_default(),
+        Some(file) => {
+            let params = Outgoing::open(file).map_err(unreadable(file))?;
+            client.put("params", params).await?.get("digest").cloned().unwrap_or_default()
+        }
     };
     Ok(json!({"task": task, "initial_params": initial_params}))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error| std::io::Error::other(format!("`{}`: {error}", file.display()));
-    std::fs::read(file).map_err(|error: std::io::Error| {
-        Failure::new("config-task-file", "check the path and its permissions", unreadable(error))
-    })
+fn unreadable(file: &Path) -> impl FnOnce(io::Error) -> Failure {
+    |error| {
+        let error = io::Error::other(format!("`{}`: {error}", file.display()));
+        Failure::new("config-task-file", "check the path and its permissions", error)
+    }
 }
