@@ -1,9 +1,11 @@
 //! The candidate of a round, computed from exactly the accepted updates in their files. It changes nothing that counts,
 //! so that a crash in the middle only means computing it again.
 
+mod cpu;
 mod sum;
 mod update;
 
+pub(crate) use cpu::counted;
 pub(crate) use sum::{Chunk, RunningSum, Values};
 
 use std::cell::RefCell;
@@ -66,7 +68,7 @@ pub(crate) fn candidate(context: &Context, task: &Task, round: &Collected, sum: 
     };
     let step = RoundStep { task, accepted: &round.accepted, updates_root: updates_root(&round.accepted)? };
     let computed = match task.aggregation.rule {
-        Rule::Mean => of_sum(context, task, round, sum, step, inputs, outputs),
+        Rule::Mean => counted(|| of_sum(context, task, round, sum, step, inputs, outputs)),
         _ => of_files(context, task, round, step, inputs, outputs, &failure),
     };
     if let Some(error) = failure.take() {

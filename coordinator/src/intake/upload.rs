@@ -215,7 +215,7 @@ impl Upload {
         }
         let digest = self.digests.check(offset, data)?;
         self.blob.write_at(offset, data)?;
-        self.use_chunk(digest, data)?;
+        aggregate::counted(|| self.use_chunk(digest, data))?;
         if self.taken.saturating_sub(self.durable) >= SYNC_BYTES { self.sync(context) } else { Ok(()) }
     }
 

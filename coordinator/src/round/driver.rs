@@ -122,7 +122,9 @@ impl Driver {
         let (context, sum, task) = (Arc::clone(&self.context), self.sum(), self.task.clone());
         let state = Arc::clone(&self.round.state);
         behind.then_some(move || match &*state {
-            RoundState::Collecting(state) => sum.catch_up(&context, &task.task, &state.plan, &state.accepted),
+            RoundState::Collecting(state) => {
+                aggregate::counted(|| sum.catch_up(&context, &task.task, &state.plan, &state.accepted))
+            }
             _ => Ok(()),
         })
     }
