@@ -51,6 +51,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod health;
 pub mod metrics;
 pub mod problem;
