@@ -12,6 +12,7 @@ mod release;
 mod renewal;
 mod request;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
@@ -60,23 +61,27 @@ fn waits() -> ExponentialBuilder {
 }
 
 /// Waits between the tries of something that is tried as long as the site runs; each wait has its limit.
-struct Patience(ExponentialBackoff);
+#[derive(Debug)]
+pub struct Patience(ExponentialBackoff);
 
-impl Patience {
-    fn new() -> Self {
+impl Default for Patience {
+    /// Nothing has failed yet.
+    fn default() -> Self {
         Self(waits().without_max_times().build())
     }
+}
 
+impl Patience {
     /// Says that something failed for a passing reason, and waits.
-    async fn pause(&mut self, what: &'static str, error: &SiteError) {
+    pub async fn pause(&mut self, what: &'static str, error: &impl Display) {
         let wait = self.0.next().unwrap_or(LONGEST_WAIT);
         tracing::warn!(call = what, %error, wait_ms = wait.as_millis(), "the coordinator is not reached, will try again");
         tokio::time::sleep(wait).await;
     }
 
     /// It worked: the next failure begins with the first wait.
-    fn reset(&mut self) {
-        *self = Self::new();
+    pub fn reset(&mut self) {
+        *self = Self::default();
     }
 }
 

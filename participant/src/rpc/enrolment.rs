@@ -79,7 +79,7 @@ async fn finish(site: &Site, client: &Client, place: &Place, request: &Request) 
 
 /// Asks until the operator has decided.
 async fn approval(client: &Client, request: &Request) -> Result<Enrolled, SiteError> {
-    let (mut patience, mut wait) = (Patience::new(), FIRST_ASK);
+    let (mut patience, mut wait) = (Patience::default(), FIRST_ASK);
     loop {
         match client.enrol(request.document.clone()).await.map_err(SiteError::from) {
             Ok(EnrolAnswer::Enrolled(enrolled)) => return Ok(enrolled),

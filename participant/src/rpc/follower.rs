@@ -55,7 +55,7 @@ async fn watch_to_the_end(
     admitted: &Admitted,
     show: &watch::Sender<Option<RoundView>>,
 ) -> Result<TaskState, SiteError> {
-    let mut patience = Patience::new();
+    let mut patience = Patience::default();
     loop {
         match watch_once(member, admitted, show, &mut patience).await {
             Err(error) if may_pass(&error) => patience.pause("watch", &error).await,
@@ -118,7 +118,7 @@ impl<'a> Follower<'a> {
 
     /// Carries out what is due, view after view.
     async fn act(mut self, mut shown: Shown) -> Result<Infallible, SiteError> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::default();
         loop {
             let view = shown.borrow_and_update().clone();
             let done = match &view {

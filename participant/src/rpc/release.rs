@@ -161,7 +161,7 @@ impl Membership {
 
 /// Fetches a release's parameters; each try goes on where the last one stopped.
 async fn fetch(client: &Client, release: &Release, len: usize, params: &mut Vec<u8>) -> Result<(), SiteError> {
-    let mut patience = super::Patience::new();
+    let mut patience = super::Patience::default();
     loop {
         match client.fetch(release.params, len, params).await.map_err(SiteError::from) {
             Err(error) if super::may_pass(&error) => patience.pause("fetch parameters", &error).await,

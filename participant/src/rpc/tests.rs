@@ -171,3 +171,9 @@ async fn a_site_that_is_shut_out_is_told_why() {
     assert!(running.stage.seen().updates.is_empty());
     assert_eq!(running.stage.phase(), Phase::Announced);
 }
+
+#[test]
+fn two_sites_that_lose_the_coordinator_at_once_do_not_come_back_in_step() {
+    let waits = || Patience::default().0.take(8).collect::<Vec<_>>();
+    assert_ne!(waits(), waits());
+}
