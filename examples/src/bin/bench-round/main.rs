@@ -3,23 +3,30 @@
 //! the whole protocol and skip only the training.
 
 mod coordinator;
+mod enrolment;
+mod meter;
 mod participant;
-mod report;
+mod process;
+mod recovery;
 mod run;
+mod victim;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use examples::output;
+use examples::rounds::Victim;
 use shared::encoding::{BlockLen, Encoding, InvalidEncoding};
 use shared_ops::cli::{self, Format};
+use shared_ops::telemetry::{self, LogFormat};
 
 /// Measures rounds of N participants with models of D parameters: seconds, and the coordinator's CPU time and memory.
 ///
 /// Each participant joins, sends an update of D parameters, fetches and checks the candidate, and evaluates it, in every
 /// round. The first round also fetches the first checkpoint; the summary leaves it out.
 #[derive(Debug, Parser)]
-#[command(name = "bench-round", version, after_help = cli::exit_help())]
+#[command(name = "bench-round", version, after_help = cli::exit_help(), args_override_self = true)]
 pub(crate) struct Args {
     /// How many participants take part.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -33,15 +40,29 @@ pub(crate) struct Args {
     /// How updates travel.
     #[arg(long, value_enum, default_value_t = Travel::F32)]
     encoding: Travel,
+    /// Cuts somebody off in the middle of the second round, and measures how long that round takes to go on.
+    #[arg(long, value_enum, value_name = "VICTIM")]
+    kill: Option<Victim>,
     /// How to print the figures.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
     /// Where the coordinator keeps its data; a temporary folder when absent. Give a folder on the disk to be measured.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Runs the coordinator of a measurement.
-    #[arg(long, hide = true)]
-    serve: bool,
+    /// Runs one of the processes of a measurement.
+    #[arg(long, hide = true, value_enum)]
+    role: Option<Role>,
+}
+
+/// What a process of a measurement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The coordinator.
+    Coordinator,
+    /// The coordinator again, after it was killed.
+    CoordinatorAgain,
+    /// The participant that will be cut off.
+    Victim,
 }
 
 /// How updates travel.
@@ -70,10 +91,30 @@ impl Travel {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = if args.serve {
-        coordinator::serve(&args)
-    } else {
-        run::measure(&args).and_then(|report| report.print(args.format))
-    };
-    cli::finish(done, args.format)
+    cli::finish(run(&args), args.format)
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    telemetry::init(LogFormat::Human, "error")?;
+    match (args.role, args.kill) {
+        (Some(Role::Coordinator), _) => coordinator::serve(args),
+        (Some(Role::CoordinatorAgain), _) => coordinator::serve_again(args),
+        (Some(Role::Victim), _) => victim::take_part(args),
+        (None, Some(victim)) => output::print(&recovery::measure(args, victim)?, args.format),
+        (None, None) => output::print(&run::measure(args)?, args.format),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_what_comes_last_counts() {
+        Args::command().debug_assert();
+        let args = Args::parse_from(["bench-round", "--data-dir", "a", "--role", "victim", "--data-dir", "b"]);
+        assert_eq!((args.role, args.data_dir), (Some(Role::Victim), Some(PathBuf::from("b"))));
+    }
 }

@@ -1,8 +1,10 @@
-//! A participant that speaks the whole protocol and trains nothing.
+//! A participant that speaks the whole protocol and trains nothing. When the coordinator is not reached, it waits and
+//! tries again as the product's own participant does.
 
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use participant::rpc::Patience;
 use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::enrolment::Enrolment;
@@ -13,9 +15,34 @@ use shared_crypto::pki::CertificateRequest;
 use shared_crypto::{ChunkDigests, PublicKey, SigningKey, bulk_digest, document_digest, random_bytes};
 use shared_ops::clock::SystemClock;
 use shared_wire::client::{Client, Presence};
-use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen};
+use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen, WireError};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+
+/// What a participant tells whoever measures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum News {
+    /// What the coordinator shows: the present round, its phase, and how many rounds are committed.
+    Shown { round: u32, phase: Phase, rounds_done: u32 },
+    /// The update of this round has its receipt.
+    Delivered { round: u32 },
+}
+
+/// The encoded update that a participant sends in every round, as it has prepared it.
+pub(crate) struct Prepared {
+    payload: Bytes,
+    chunks: ChunkDigests,
+}
+
+impl Prepared {
+    pub(crate) fn new(payload: Bytes) -> Self {
+        Self { chunks: ChunkDigests::of(&payload), payload }
+    }
+
+    pub(crate) fn byte_count(&self) -> u64 {
+        u64::try_from(self.payload.len()).unwrap_or(u64::MAX)
+    }
+}
 
 /// An enrolled participant with its connection.
 pub(crate) struct Participant {
@@ -23,8 +50,7 @@ pub(crate) struct Participant {
     identity: SigningKey,
     coordinator_key: PublicKey,
     client: Client,
-    /// The encoded update that it sends in every round.
-    payload: Bytes,
+    prepared: Arc<Prepared>,
 }
 
 impl Participant {
@@ -33,7 +59,7 @@ impl Participant {
         address: &str,
         ca: &str,
         (name, token): (ParticipantId, String),
-        payload: Bytes,
+        prepared: Arc<Prepared>,
     ) -> anyhow::Result<Self> {
         let request = CertificateRequest::new(&name)?;
         let identity = SigningKey::from_seed(&*random_bytes::<32>()?);
@@ -47,26 +73,28 @@ impl Participant {
         let EnrolAnswer::Enrolled(enrolled) = answer else { bail!("`{name}` awaits an approval") };
         let tls = PemIdentity { certificate: &enrolled.certificate_pem, key: request.key_pem.expose() };
         let client = Client::connect(address, ca, Some(tls)).await?;
-        Ok(Self { name, identity, coordinator_key: enrolled.coordinator_key.parse()?, client, payload })
+        let coordinator_key = enrolled.coordinator_key.parse()?;
+        Ok(Self { name, identity, coordinator_key, client, prepared })
     }
 
-    /// Takes part in the only task to its end; tells how many rounds are done whenever that changes.
-    pub(crate) async fn take_part(self, done: mpsc::UnboundedSender<u32>) -> anyhow::Result<()> {
+    /// Takes part in the only task to its end.
+    pub(crate) async fn take_part(self, news: mpsc::UnboundedSender<News>) -> anyhow::Result<()> {
         let document = self.client.tasks().await?.into_iter().next().context("there is no task")?.document;
         let task: Task = shared::canonical::decode(document.body.as_bytes())?;
-        let presence = Presence::new(Arc::new(SystemClock));
-        let mut views = self.client.watch(&task.task_id, &presence).await?;
-        let mut site = AtWork { participant: self, task, document, held: None, last: None };
-        while let Some(view) = views.next().await? {
-            // Whoever counts may have heard enough.
-            let _ = done.send(view.rounds_done);
-            if view.task_state.is_over() {
-                return Ok(());
+        let mut site = AtWork { participant: self, task, document, news, held: None, last: None };
+        let mut patience = Patience::default();
+        loop {
+            match site.follow(&mut patience).await {
+                Err(error) if may_pass(&error) => patience.pause("round", &format!("{error:#}")).await,
+                ended => return ended,
             }
-            site.act(&view).await.with_context(|| format!("`{}` in round {}", site.participant.name, view.round_id))?;
         }
-        bail!("the watch ended before the task")
     }
+}
+
+/// Whether the same thing may work later without anybody doing anything.
+fn may_pass(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<WireError>().is_some_and(WireError::is_transient)
 }
 
 /// A participant within a task.
@@ -74,6 +102,7 @@ struct AtWork {
     participant: Participant,
     task: Task,
     document: SignedDocument,
+    news: mpsc::UnboundedSender<News>,
     /// The parameters that it has fetched and checked.
     held: Option<Digest>,
     /// What it did last.
@@ -81,6 +110,28 @@ struct AtWork {
 }
 
 impl AtWork {
+    /// Watches the task to its end, and does what each view asks.
+    async fn follow(&mut self, patience: &mut Patience) -> anyhow::Result<()> {
+        let presence = Presence::new(Arc::new(SystemClock));
+        let mut views = self.participant.client.watch(&self.task.task_id, &presence).await?;
+        while let Some(view) = views.next().await? {
+            let (round, phase) = (view.round_id.number.0, view.phase);
+            self.tell(News::Shown { round, phase, rounds_done: view.rounds_done });
+            if view.task_state.is_over() {
+                return Ok(());
+            }
+            let acted = self.act(&view).await;
+            acted.with_context(|| format!("`{}` in round {round}", self.participant.name))?;
+            patience.reset();
+        }
+        Err(WireError::Unreachable { reason: "the watch ended before the task".to_owned() }.into())
+    }
+
+    fn tell(&self, news: News) {
+        // Whoever measures may have heard enough.
+        let _ = self.news.send(news);
+    }
+
     async fn act(&mut self, view: &RoundView) -> anyhow::Result<()> {
         let now = (view.round_id.number.0, view.phase);
         if self.last == Some(now) {
@@ -107,23 +158,23 @@ impl AtWork {
 
     async fn deliver(&mut self, view: &RoundView) -> anyhow::Result<()> {
         self.fetch(view.checkpoint).await?;
-        let payload = self.participant.payload.clone();
-        let chunks = spawn_blocking(move || ChunkDigests::of(&payload)).await?;
+        let Participant { client, identity, coordinator_key, prepared, .. } = &self.participant;
         let header = UpdateHeader {
             round_id: view.round_id.clone(),
             participant_id: self.participant.name.clone(),
             task_digest: document_digest(&self.document),
             checkpoint: view.checkpoint,
             encoding: self.encoding()?,
-            byte_count: u64::try_from(self.participant.payload.len())?,
-            payload: chunks.payload(),
+            byte_count: prepared.byte_count(),
+            payload: prepared.chunks.payload(),
             local_steps: self.task.recipe.local_steps,
         };
-        let open =
-            UpdateOpen { header: self.participant.identity.sign(&header)?, chunk_digests: chunks.as_slice().to_vec() };
-        let receipt = self.participant.client.submit_update(open, self.participant.payload.clone(), |_, _| ()).await?;
-        let receipt: UpdateReceipt = self.participant.coordinator_key.open(&receipt)?;
+        let open = UpdateOpen { header: identity.sign(&header)?, chunk_digests: prepared.chunks.as_slice().to_vec() };
+        let round = view.round_id.number.0;
+        let receipt = client.submit_update(open, prepared.payload.clone(), |_, _| ()).await?;
+        let receipt: UpdateReceipt = coordinator_key.open(&receipt)?;
         ensure!(receipt.payload == header.payload, "the receipt is of another update");
+        self.tell(News::Delivered { round });
         Ok(())
     }
 

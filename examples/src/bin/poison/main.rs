@@ -21,14 +21,14 @@ mod table;
 mod trigger;
 mod vector;
 
-use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, ValueEnum};
-use shared_ops::cli::{self, Failure, Format};
+use examples::output;
+use shared_ops::cli::{self, Format};
 
 use attack::Attack;
 use matrix::Matrix;
@@ -86,8 +86,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(dir) = &args.out {
         write(&report, dir)?;
     }
-    cli::print(&report, args.format)
-        .map_err(|error| Failure::new("output-failed", "give standard output somewhere to go", error).into())
+    output::print(&report, args.format)
 }
 
 impl Args {
@@ -105,21 +104,14 @@ impl Args {
 }
 
 fn write(report: &Report, dir: &Path) -> anyhow::Result<()> {
-    let failed = |path: &Path, error| {
-        let hint = "name a folder that you may write to with --out";
-        Failure::new("output-failed", hint, format!("cannot write `{}`: {error}", path.display()))
-    };
-    fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
     let files = [("poison.md", report.markdown()?), ("poison.csv", report.csv()?), ("poison.svg", plot::svg(report)?)];
-    for (name, text) in files {
-        let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| failed(&path, error))?;
-    }
-    Ok(())
+    Ok(output::write(dir, &files)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::CommandFactory;
 
     use super::*;

@@ -1,8 +1,7 @@
 //! The summary as a picture: for each partition the accuracy that the worst attack leaves and the success of the best
 //! backdoor, over the share of bad participants, a line for each rule.
 
-use anyhow::{Context, anyhow};
-use plotters::coord::Shift;
+use examples::plot::{self, Area, colour, drawing};
 use plotters::prelude::*;
 
 use crate::partition::Partition;
@@ -13,7 +12,6 @@ use crate::vector::count;
 const PANEL: (u32, u32) = (420, 320);
 /// Width of the legend.
 const LEGEND: u32 = 190;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// What a panel shows.
 #[derive(Clone, Copy)]
@@ -39,20 +37,15 @@ pub(crate) fn svg(report: &Report) -> anyhow::Result<String> {
     let rules = rules(&report.summaries);
     let columns = u32::try_from(partitions.len())?;
     let size = (PANEL.0.saturating_mul(columns).saturating_add(LEGEND), PANEL.1.saturating_mul(2));
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        root.fill(&WHITE).map_err(drawing)?;
+    plot::svg(size, |root| {
         let (panels, legend) = root.split_horizontally(PANEL.0.saturating_mul(columns));
         for (row, value) in panels.split_evenly((2, 1)).iter().zip(VALUES) {
             for (panel, partition) in row.split_evenly((1, partitions.len())).iter().zip(&partitions) {
                 draw(panel, *partition, value, &rules, &report.summaries)?;
             }
         }
-        draw_legend(&legend, &rules)?;
-        root.present().map_err(drawing)?;
-    }
-    Ok(text)
+        plot::legend(&legend, &rules)
+    })
 }
 
 /// The rules in the order in which they were compared, each once.
@@ -64,12 +57,6 @@ fn rules(summaries: &[Summary]) -> Vec<&'static str> {
         }
     }
     rules
-}
-
-/// Hues as far apart as can be, the rules that lie side by side in two shades.
-fn colour(place: usize, of: usize) -> HSLColor {
-    let lightness = if place.is_multiple_of(2) { 0.32 } else { 0.5 };
-    HSLColor(count(place) / count(of).max(1.0), 0.8, lightness)
 }
 
 fn draw(
@@ -97,20 +84,6 @@ fn draw(
         chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, style.filled()))).map_err(drawing)?;
     }
     Ok(())
-}
-
-fn draw_legend(area: &Area<'_>, rules: &[&str]) -> anyhow::Result<()> {
-    for (place, rule) in rules.iter().enumerate() {
-        let y = i32::try_from(place)?.checked_mul(22).and_then(|y| y.checked_add(30)).context("too many rules")?;
-        area.draw(&Rectangle::new([(4, y), (24, y.saturating_add(12))], colour(place, rules.len()).filled()))
-            .map_err(drawing)?;
-        area.draw(&Text::new(*rule, (30, y), ("sans-serif", 14))).map_err(drawing)?;
-    }
-    Ok(())
-}
-
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("cannot draw the plot: {error}")
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 mod arrival;
 mod combine;
-mod report;
 mod round;
 mod training;
 mod vectors;
@@ -13,6 +12,7 @@ mod vectors;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use examples::output;
 use shared::aggregate::{Aggregation, Rule};
 use shared::participation::{LatePolicy, Participation};
 use shared_ops::cli::{self, Format};
@@ -109,6 +109,6 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = round::simulate(&args).and_then(|report| report.print(args.format));
+    let done = round::simulate(&args).and_then(|simulation| output::print(&simulation, args.format));
     cli::finish(done, args.format)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use examples::simulation::{Round, Simulation};
 use examples::usage::Usage;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -19,18 +20,17 @@ use shared_crypto::bulk_digest;
 use crate::Args;
 use crate::arrival::Behaviour;
 use crate::combine::Combiner;
-use crate::report::{Report, Round};
 use crate::training::Training;
 use crate::vectors::{self, Vector};
 
 const JOIN_MS: u64 = 1_000;
 
 /// Runs the rounds.
-pub(crate) fn simulate(args: &Args) -> anyhow::Result<Report> {
+pub(crate) fn simulate(args: &Args) -> anyhow::Result<Simulation> {
     let mut world = World::new(args)?;
     let rounds = (1..=args.rounds).map(|number| world.round(RoundNumber(number)));
     let rounds = rounds.collect::<anyhow::Result<_>>()?;
-    Ok(Report { participants: args.participants, dim: world.checkpoint.len(), rounds })
+    Ok(Simulation { participants: args.participants, dim: world.checkpoint.len(), rounds })
 }
 
 /// Where updates come from.

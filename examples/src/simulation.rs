@@ -1,48 +1,43 @@
-//! What a simulation says, for people and for programs.
+//! What `simulate` says, for people and for programs.
 
 use std::fmt;
 
-use serde::Serialize;
-use shared_ops::cli::{self, Failure, Format};
+use serde::{Deserialize, Serialize};
 
 /// What one round took and who counted in it.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Round {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Round {
     /// Real seconds that the round took in this process, without training.
-    pub(crate) round_s: f64,
+    pub round_s: f64,
     /// This process's largest resident set so far, in bytes.
-    pub(crate) peak_bytes: u64,
+    pub peak_bytes: u64,
     /// Virtual seconds from announcement to the end of collection.
-    pub(crate) virtual_s: f64,
+    pub virtual_s: f64,
     /// How many were invited.
-    pub(crate) invited: u32,
+    pub invited: u32,
     /// How many updates count.
-    pub(crate) accepted: u32,
+    pub accepted: u32,
     /// How many of those are from earlier rounds.
-    pub(crate) late: u32,
+    pub late: u32,
     /// Whether the round had a result.
-    pub(crate) committed: bool,
+    pub committed: bool,
     /// Area under the precision-recall curve of the candidate, mean over the sites' hold-outs; only with training.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) average_precision: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
 }
 
-/// A simulation.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    pub(crate) participants: u32,
-    pub(crate) dim: usize,
-    pub(crate) rounds: Vec<Round>,
+/// A whole simulation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Simulation {
+    /// How many virtual participants there were.
+    pub participants: u32,
+    /// How many parameters an update had.
+    pub dim: usize,
+    /// Each round, in order.
+    pub rounds: Vec<Round>,
 }
 
-impl Report {
-    pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
-        cli::print(self, format)
-            .map_err(|error| Failure::new("output-failed", "give standard output somewhere to go", error).into())
-    }
-}
-
-impl fmt::Display for Report {
+impl fmt::Display for Simulation {
     #[expect(clippy::as_conversions, reason = "megabytes for people")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} virtual participants × {} parameters", self.participants, self.dim)?;
