@@ -15,7 +15,7 @@ use shared_crypto::pki::CertificateRequest;
 use shared_crypto::{ChunkDigests, PublicKey, SigningKey, bulk_digest, document_digest, random_bytes};
 use shared_ops::clock::SystemClock;
 use shared_wire::client::{Client, Presence};
-use shared_wire::{Bytes, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen, WireError};
+use shared_wire::{Bytes, Code, EnrolAnswer, PemIdentity, Phase, RoundView, UpdateOpen, WireError};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -97,6 +97,11 @@ fn may_pass(error: &anyhow::Error) -> bool {
     error.downcast_ref::<WireError>().is_some_and(WireError::is_transient)
 }
 
+/// Whether the round went on without this participant, which takes part in the next one.
+fn goes_on_without(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<WireError>(), Some(WireError::Refused { status: Code::FailedPrecondition, .. }))
+}
+
 /// A participant within a task.
 struct AtWork {
     participant: Participant,
@@ -120,8 +125,11 @@ impl AtWork {
             if view.task_state.is_over() {
                 return Ok(());
             }
-            let acted = self.act(&view).await;
-            acted.with_context(|| format!("`{}` in round {round}", self.participant.name))?;
+            match self.act(&view).await {
+                // On a busy machine it may have been taken for lost.
+                Err(error) if goes_on_without(&error) => self.last = Some((round, phase)),
+                acted => acted.with_context(|| format!("`{}` in round {round}", self.participant.name))?,
+            }
             patience.reset();
         }
         Err(WireError::Unreachable { reason: "the watch ended before the task".to_owned() }.into())
