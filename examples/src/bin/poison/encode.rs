@@ -11,7 +11,7 @@ use crate::vector::narrow;
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// Column of each word, per feature.
-    words: [BTreeMap<String, usize>; SYMBOLS],
+    words: [BTreeMap<String, u32>; SYMBOLS],
     /// Largest logarithm of each number.
     tops: [f64; NUMBERS],
 }
@@ -30,7 +30,7 @@ impl Encoder {
                 *top = top.max(number.ln_1p());
             }
         }
-        let columns = NUMBERS..;
+        let columns = u32::try_from(NUMBERS).unwrap_or(u32::MAX)..;
         encoder.words.iter_mut().flat_map(BTreeMap::values_mut).zip(columns).for_each(|(word, column)| *word = column);
         encoder
     }
@@ -42,7 +42,7 @@ impl Encoder {
 
     /// The record's vector.
     pub(crate) fn encode<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = Entry> + 'a {
-        let numbers = record.numbers.iter().zip(self.tops).enumerate().filter(|(_, (_, top))| *top > 0.0);
+        let numbers = (0..).zip(record.numbers.iter().zip(self.tops)).filter(|(_, (_, top))| *top > 0.0);
         let numbers = numbers.map(|(column, (number, top))| {
             let value = narrow((number.ln_1p() / top).min(1.0));
             Entry { column, value }
@@ -62,8 +62,7 @@ mod tests {
         let records = [record("http", 3.0, "normal"), record("ftp", 0.0, "normal")];
         let encoder = Encoder::fit(&records);
         assert_eq!(encoder.width(), NUMBERS + 4);
-        let columns =
-            |record| -> Vec<usize> { encoder.encode(record).skip(NUMBERS).map(|entry| entry.column).collect() };
+        let columns = |record| -> Vec<u32> { encoder.encode(record).skip(NUMBERS).map(|entry| entry.column).collect() };
         let (http, ftp) = (columns(&records[0]), columns(&records[1]));
         assert_eq!((http.len(), http[0], http[2]), (3, ftp[0], ftp[2]));
         assert_ne!(http[1], ftp[1]);

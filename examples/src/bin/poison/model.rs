@@ -61,7 +61,7 @@ impl<'a> Parts<'a> {
     fn hidden(&self, row: &[Entry]) -> Unit {
         let mut hidden = *self.bias;
         for entry in row {
-            if let Some(unit) = self.columns.get(entry.column) {
+            if let Some(unit) = self.columns.get(entry.place()) {
                 add(&mut hidden, entry.value, unit);
             }
         }
@@ -91,11 +91,11 @@ pub(crate) fn update(
     let mut velocity = vec![0.0; params.len()];
     for _ in 0..training.steps {
         velocity.iter_mut().for_each(|speed| *speed *= training.momentum);
-        for _ in 0..training.batch {
-            let index = rng.random_range(0..samples.len().max(1));
-            if let Some(sample) = samples.get(index) {
-                descend(&mut velocity, &trained, rows.row(sample.row), sample.attack);
-            }
+        let draw = || samples.get(rng.random_range(0..samples.len().max(1)));
+        let drawn: Vec<&Sample> = std::iter::repeat_with(draw).take(training.batch).flatten().collect();
+        let batch = rows.pick(drawn.iter().map(|sample| sample.row));
+        for (place, sample) in drawn.iter().enumerate() {
+            descend(&mut velocity, &trained, batch.row(place), sample.attack);
         }
         let rate = training.rate / narrow(crate::vector::count(training.batch));
         trained.iter_mut().zip(&velocity).for_each(|(weight, speed)| *weight -= rate * speed);
@@ -121,7 +121,7 @@ fn descend(gradient: &mut [f32], params: &[f32], row: &[Entry], attack: bool) {
     }
     rest.iter_mut().for_each(|offset| *offset += error);
     for entry in row {
-        if let Some(unit) = columns.get_mut(entry.column) {
+        if let Some(unit) = columns.get_mut(entry.place()) {
             add(unit, entry.value, &back);
         }
     }
