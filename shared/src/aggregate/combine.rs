@@ -30,7 +30,8 @@ impl Combination<'_> {
     /// Combines `rows`; blocks of the result go to `sink` in order, each with the index of its first entry.
     ///
     /// There is a row for each of `meta`. For [`Rule::CenteredClipping`] one more may follow: the vector that the last
-    /// round's rows were combined to. Memory: some blocks of each row, and the square of the number of rows.
+    /// round's rows were combined to. Memory: some blocks of each row, the square of the number of rows,
+    /// and for [`Rule::RootBox`] a vector of f64.
     pub fn run<R: Rows>(
         &self,
         rows: &R,
@@ -49,7 +50,7 @@ impl Combination<'_> {
                     statistic.of(mixed)
                 })
             }
-            Plan::Boxed(mixing) => self.columns(rows, &mixing, sink, |mixed| mean_within(mixed)),
+            Plan::Boxed { mixing, length } => self.boxed(rows, &mixing, length, sink),
         }
     }
 
@@ -136,6 +137,21 @@ impl Combination<'_> {
             }
             Ok(results)
         })
+    }
+
+    /// The means wait in memory until their length is known.
+    fn boxed<R: Rows>(
+        &self,
+        rows: &R,
+        mixing: &Mixing,
+        length: f64,
+        mut sink: impl FnMut(usize, &[f64]) -> Result<(), AggregateError>,
+    ) -> Done {
+        let mut means = collect(rows, |sink| self.columns(rows, mixing, sink, |mixed| mean_within(mixed)))?;
+        let square: f64 = means.iter().map(|mean| mean * mean).sum();
+        let factor = if square > 0.0 { length / square.sqrt() } else { 0.0 };
+        means.iter_mut().for_each(|mean| *mean *= factor);
+        sink(0, &means)
     }
 
     /// One pass over the blocks of a row, for work that holds a block of each of `held` rows.

@@ -18,8 +18,13 @@ pub(super) enum Plan {
     Sum(Weights),
     /// Mix the rows, and take a statistic of each coordinate.
     Columns(Mixing, Statistic),
-    /// Mix the rows, and take each coordinate's mean within the box of the last one.
-    Boxed(Mixing),
+    /// Mix the rows, take each coordinate's mean within the box of the last one, and scale the whole.
+    Boxed {
+        /// How the rows are mixed.
+        mixing: Mixing,
+        /// How long the result is.
+        length: f64,
+    },
 }
 
 /// The rows that a rule sees.
@@ -127,7 +132,9 @@ impl Combination<'_> {
             Rule::CenteredClipping { radius, iterations } => {
                 dense(linear::centered_clipping(&gram, count, *radius, *iterations))
             }
-            Rule::RootBox { .. } => Plan::Boxed(mixing.then(&root_box::pointing_its_way(&gram, count))),
+            Rule::RootBox { .. } => {
+                Plan::Boxed { mixing: mixing.then(&root_box::of_its_length(&gram, count)), length: gram.norm(count) }
+            }
             Rule::FlTrust { keep_upper_half, .. } => dense(linear::trusted(&gram, count, *keep_upper_half)),
         }
     }

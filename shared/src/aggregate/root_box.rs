@@ -5,11 +5,11 @@ use super::gram::Gram;
 use super::mixing::{Mixing, Weights, to_f64};
 use super::sorting::Lanes;
 
-/// Those of the first `count` rows that point the way of the row after them, each scaled to its length, and after them
-/// that row.
-pub(super) fn pointing_its_way(gram: &Gram, count: usize) -> Mixing {
+/// The first `count` rows, each scaled to the length of the row after them, and after them that row. Rows of zeros, which
+/// have no direction, are left out.
+pub(super) fn of_its_length(gram: &Gram, count: usize) -> Mixing {
     let (root, length) = (count, gram.norm(count));
-    let rows = (0..count).filter(|row| gram.product(*row, root) > 0.0);
+    let rows = (0..count).filter(|row| gram.norm(*row) > 0.0);
     let scaled = rows.map(|row| Weights::of_scaled_row(row, length / gram.norm(row)));
     Mixing::of(scaled.chain([Weights::of_row(root)]).collect())
 }

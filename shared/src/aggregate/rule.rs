@@ -94,10 +94,11 @@ pub enum Rule {
         /// Whether the half of the rows that points least the root's way is left out.
         keep_upper_half: bool,
     },
-    /// Mean of the rows that point the way of a trusted row, each scaled to its length as in [`Rule::FlTrust`], with each
-    /// coordinate moved to the nearest value between 0 and the trusted row's. Our own, because an attacker that knows
-    /// FLTrust passes it with an update that points halfway the root's way; `examples`' `poison` measures both. The mean is
-    /// shorter than the trusted row: a server's learning rate of 2 makes up for it.
+    /// Mean of the rows, each scaled to a trusted row's length as in [`Rule::FlTrust`], with each coordinate moved to the
+    /// nearest value between 0 and the trusted row's; the mean is scaled to that length again. Our own, because an attacker
+    /// that knows FLTrust passes it with an update that points halfway the root's way; `examples`' `poison` measures both.
+    /// No row is left out for its direction, which a liar chooses and an honest site with records of its own does not: what
+    /// contradicts the trusted row counts as 0, and the last scaling makes up for it.
     RootBox {
         /// Who trains on the operator's root set.
         root: ParticipantId,

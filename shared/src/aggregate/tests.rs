@@ -186,6 +186,22 @@ fn fl_trust_weighs_by_cosine_and_scales_to_the_root() {
     assert_eq!(combine(&with(false), &turned_away).unwrap(), [0.0, 0.0]);
 }
 
+#[test]
+fn a_root_box_takes_from_each_row_what_the_root_says_too_and_is_as_long_as_the_root() {
+    let rule = alone(Rule::RootBox { root: name(0) });
+    let rows =
+        vec![vec![3.0, -4.0, 0.0], vec![6.0, -8.0, 0.0], vec![-3e9, -4e9, 0.0], vec![0.0, 0.0, 7.0], vec![0.0; 3]];
+    // In the box: the root itself, its second entry alone, and nothing; the row of zeros is left out.
+    let (first, second) = (3.0_f64 / 3.0, -8.0_f64 / 3.0);
+    let factor = 5.0 / first.hypot(second);
+    assert_near(&combine(&rule, &rows).unwrap(), &[first * factor, second * factor, 0.0]);
+    let contradicted = [vec![1.0, 0.0], vec![-1.0, 5.0], vec![0.0, 1.0]];
+    assert_eq!(combine(&rule, &contradicted).unwrap(), [0.0, 0.0]);
+    let wide = waves(5, 40_000);
+    let (made, root) = (combine(&rule, &wide).unwrap(), wide[0].iter().copied().map(f64::from).collect::<Vec<_>>());
+    assert!((norm(&made) / norm(&root) - 1.0).abs() < 1e-9, "{} and {}", norm(&made), norm(&root));
+}
+
 /// Centered clipping as its paper writes it.
 fn clipped_around(mut centre: Vec<f64>, rows: &[Vec<f64>], radius: f64, iterations: u32) -> Vec<f64> {
     let count = f64::from(u32::try_from(rows.len()).unwrap());

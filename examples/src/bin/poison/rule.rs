@@ -2,9 +2,10 @@
 //! itself: `shared::aggregate` does, as it does for the coordinator.
 
 use anyhow::Context;
+use serde::{Serialize, Serializer};
 use shared::ParticipantId;
 use shared::aggregate::{AggregateError, Rule as Combine};
-use shared::aggregate::{Aggregation, Combination, InRange, PreStep, RowMeta, ServerStep, Slices};
+use shared::aggregate::{Aggregation, Combination, InRange, PreStep, RowMeta, Slices};
 
 use crate::corpus::RootSet;
 use crate::vector::{Vector, narrow};
@@ -20,40 +21,36 @@ pub(crate) struct Rule {
     state: fn(u32) -> Statement,
 }
 
-/// Rule, step before it, learning rate of the server.
-type Statement = (Combine, Option<PreStep>, f64);
+/// Rule, step before it.
+type Statement = (Combine, Option<PreStep>);
 
 /// Length to which norm bounding and centered clipping clip: about that of an honest update in the middle of training.
 const LENGTH: f64 = 0.5;
 /// Iterations of the iterative rules.
 const ITERATIONS: u32 = 8;
 const SMOOTHING: f64 = 1e-6;
-/// Makes up for the length that a mean within the root's box lacks.
-const BOX_RATE: f64 = 2.0;
 
-const MEAN: Rule = plain("mean", |_| (Combine::Mean, None, 1.0));
+const MEAN: Rule = plain("mean", |_| (Combine::Mean, None));
 
 /// All rules. Each is told how many participants are bad; Bulyan at most what 20 participants allow it.
 pub(crate) static RULES: [Rule; 15] = [
     MEAN,
-    plain("norm-bound", |_| (Combine::NormBound { max_norm: LENGTH }, None, 1.0)),
-    plain("median", |_| (Combine::CoordinateMedian, None, 1.0)),
-    plain("trimmed-mean", |byzantine| (Combine::TrimmedMean { byzantine }, None, 1.0)),
+    plain("norm-bound", |_| (Combine::NormBound { max_norm: LENGTH }, None)),
+    plain("median", |_| (Combine::CoordinateMedian, None)),
+    plain("trimmed-mean", |byzantine| (Combine::TrimmedMean { byzantine }, None)),
     plain("nnm-trimmed-mean", |byzantine| {
-        (Combine::TrimmedMean { byzantine }, Some(PreStep::NearestNeighbourMixing { byzantine }), 1.0)
+        (Combine::TrimmedMean { byzantine }, Some(PreStep::NearestNeighbourMixing { byzantine }))
     }),
-    plain("krum", |byzantine| (Combine::Krum { byzantine }, None, 1.0)),
-    plain("multi-krum", |byzantine| (Combine::MultiKrum { byzantine, keep: None }, None, 1.0)),
-    plain("bulyan", |byzantine| (Combine::Bulyan { byzantine: byzantine.min(4) }, None, 1.0)),
-    plain("geometric-median", |_| {
-        (Combine::GeometricMedian { smoothing: SMOOTHING, iterations: ITERATIONS }, None, 1.0)
-    }),
-    plain("centered-clipping", |_| (Combine::CenteredClipping { radius: LENGTH, iterations: ITERATIONS }, None, 1.0)),
-    rooted("fltrust-200", RootSet::Small, |_| (fltrust(false), None, 1.0)),
-    rooted("fltrust", RootSet::Covering, |_| (fltrust(false), None, 1.0)),
-    rooted("fltrust-upper-half", RootSet::Covering, |_| (fltrust(true), None, 1.0)),
-    rooted("root-box", RootSet::Covering, |_| (root_box(), None, BOX_RATE)),
-    rooted("root-box-narrow", RootSet::Narrow, |_| (root_box(), None, BOX_RATE)),
+    plain("krum", |byzantine| (Combine::Krum { byzantine }, None)),
+    plain("multi-krum", |byzantine| (Combine::MultiKrum { byzantine, keep: None }, None)),
+    plain("bulyan", |byzantine| (Combine::Bulyan { byzantine: byzantine.min(4) }, None)),
+    plain("geometric-median", |_| (Combine::GeometricMedian { smoothing: SMOOTHING, iterations: ITERATIONS }, None)),
+    plain("centered-clipping", |_| (Combine::CenteredClipping { radius: LENGTH, iterations: ITERATIONS }, None)),
+    rooted("fltrust-200", RootSet::Small, |_| (fltrust(false), None)),
+    rooted("fltrust", RootSet::Covering, |_| (fltrust(false), None)),
+    rooted("fltrust-upper-half", RootSet::Covering, |_| (fltrust(true), None)),
+    rooted("root-box", RootSet::Covering, |_| (root_box(), None)),
+    rooted("root-box-narrow", RootSet::Narrow, |_| (root_box(), None)),
 ];
 
 const fn plain(name: &'static str, state: fn(u32) -> Statement) -> Rule {
@@ -83,7 +80,6 @@ fn id(place: usize) -> ParticipantId {
 /// A rule, ready to combine the rounds of one federation.
 pub(crate) struct Combiner {
     aggregation: Aggregation,
-    server_rate: f64,
 }
 
 /// The updates of one round.
@@ -96,6 +92,12 @@ pub(crate) struct Round<'a> {
     pub(crate) previous: &'a Vector,
     /// Number of the round.
     pub(crate) number: u64,
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
 }
 
 impl Rule {
@@ -112,14 +114,13 @@ impl Rule {
 
     /// The rule, told that `bad` of `sites` may lie. Refuses what the rule cannot bear.
     pub(crate) fn combiner(&self, sites: usize, bad: usize) -> anyhow::Result<Combiner> {
-        let (rule, pre, server_rate) = (self.state)(u32::try_from(bad)?);
+        let (rule, pre) = (self.state)(u32::try_from(bad)?);
         let root = self.root_set.map(|_| ROOT);
         let cohort = (0..sites).chain(root).map(id).collect();
-        let server = ServerStep::Plain { learning_rate: server_rate };
-        let aggregation = Aggregation { rule, pre: pre.into_iter().collect(), server };
+        let aggregation = Aggregation { rule, pre: pre.into_iter().collect(), ..Aggregation::default() };
         let quorum = sites.saturating_add(usize::from(root.is_some()));
         aggregation.validate(quorum, &cohort).with_context(|| format!("the rule `{}`", self.name))?;
-        Ok(Combiner { aggregation, server_rate })
+        Ok(Combiner { aggregation })
     }
 }
 
@@ -128,7 +129,7 @@ impl Combiner {
     /// be combined changes nothing, as an aborted one does.
     pub(crate) fn change(&self, round: &Round<'_>) -> Vector {
         let combined = self.combine(round).unwrap_or_else(|_| vec![0.0; round.previous.len()]);
-        combined.into_iter().map(|value| narrow(value * self.server_rate)).collect()
+        combined.into_iter().map(narrow).collect()
     }
 
     fn combine(&self, round: &Round<'_>) -> Result<Vec<f64>, AggregateError> {
@@ -164,8 +165,7 @@ mod tests {
             let root = rule.root_set.map(|_| &update);
             let round = Round { updates: vec![update.as_slice(); 20], root, previous: &vec![0.0; 3], number: 1 };
             for (changed, sent) in combiner.change(&round).iter().zip(&update) {
-                let expected = f64::from(*sent) * combiner.server_rate;
-                assert!((f64::from(*changed) - expected).abs() < 1e-4, "{}: {changed} and {sent}", rule.name);
+                assert!((changed - sent).abs() < 1e-4, "{}: {changed} and {sent}", rule.name);
             }
         }
     }
