@@ -16,14 +16,20 @@ pub fn print<T: Serialize + Display>(value: &T, format: Format) -> anyhow::Resul
 
 /// Writes each text to the file of that name in `folder`, which is made if need be.
 pub fn write(folder: &Path, files: &[(&str, String)]) -> Result<(), Failure> {
-    let failed = |path: &Path, error: io::Error| {
-        let hint = "name a folder that you may write to with --out";
-        Failure::new("output-failed", hint, format!("cannot write `{}`: {error}", path.display()))
-    };
-    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    make(folder)?;
     for (name, text) in files {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        fs::write(&path, text).map_err(|error| failed(&path, &error))?;
     }
     Ok(())
+}
+
+/// Makes a folder for results, unless it is there.
+pub fn make(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| failed(folder, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    let hint = "name a folder that you may write to with --out";
+    Failure::new("output-failed", hint, format!("cannot write `{}`: {error}", path.display()))
 }

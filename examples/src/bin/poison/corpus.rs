@@ -7,6 +7,7 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::encode::Encoder;
 use crate::model::{self, Sample};
@@ -51,7 +52,7 @@ pub(crate) struct Corpus {
 }
 
 /// What a model gets right.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Score {
     /// Share of the test records told rightly.
     pub(crate) accuracy: f64,

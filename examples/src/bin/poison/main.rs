@@ -9,6 +9,7 @@ mod attack;
 mod corpus;
 mod encode;
 mod federation;
+mod journal;
 mod matrix;
 mod model;
 mod partition;
@@ -28,9 +29,11 @@ use std::thread;
 
 use clap::{Parser, ValueEnum};
 use examples::output;
-use shared_ops::cli::{self, Format};
+use serde::Serialize;
+use shared_ops::cli::{self, Failure, Format};
 
 use attack::Attack;
+use journal::Journal;
 use matrix::Matrix;
 use partition::Partition;
 use report::Report;
@@ -53,12 +56,16 @@ struct Args {
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Folder for poison.md, poison.csv and poison.svg, made if need be.
+    /// Folder for poison.md, poison.csv and poison.svg, made if need be. What is found goes to its poison.jsonl at once, and
+    /// the same command goes on from there.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How many times each federation is trained.
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
+    /// The first seed; the others follow it.
+    #[arg(long, value_name = "SEED", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1 << 32))]
+    first_seed: u64,
     /// How many federations are trained at a time [default: one a core].
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
@@ -73,6 +80,15 @@ struct Args {
     quick: bool,
 }
 
+/// What decides a run's results.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    /// How many records KDDTrain+ and KDDTest+ have.
+    records: [usize; 2],
+    #[serde(flatten)]
+    matrix: &'a Matrix,
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     cli::finish(run(&args), args.format)
@@ -82,7 +98,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let matrix = args.matrix();
     let train = record::load(&args.data, "KDDTrain+.txt.gz")?;
     let other = record::load(&args.data, "KDDTest+.txt.gz")?;
-    let report = Report::new(&matrix.measure(&train, &other)?, matrix.seeds);
+    let journal = args.journal(&Arguments { records: [train.len(), other.len()], matrix: &matrix })?;
+    let report = Report::new(&matrix.measure(&train, &other, &journal)?, matrix.seeds.clone());
     if let Some(dir) = &args.out {
         write(&report, dir)?;
     }
@@ -90,14 +107,22 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    fn journal(&self, arguments: &Arguments<'_>) -> Result<Journal, Failure> {
+        let Some(dir) = &self.out else { return Ok(Journal::default()) };
+        output::make(dir)?;
+        Journal::open(&dir.join("poison.jsonl"), arguments)
+    }
+
     fn matrix(&self) -> Matrix {
+        let seeds = if self.quick { 1 } else { self.seeds };
+        let last_seed = self.first_seed.saturating_add(seeds).saturating_sub(1);
         let attacks = if self.quick { QUICK.to_vec() } else { Attack::value_variants().to_vec() };
         Matrix {
             partitions: if self.quick { vec![Partition::Dirichlet(0.5)] } else { Partition::ALL.to_vec() },
             bad_percents: if self.quick { vec![20] } else { vec![10, 20, 30] },
             rules: self.rules.clone().unwrap_or_else(|| RULES.iter().collect()),
             attacks: self.attacks.clone().unwrap_or(attacks),
-            seeds: if self.quick { 1 } else { self.seeds },
+            seeds: self.first_seed..=last_seed,
             threads: self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get),
         }
     }
@@ -121,10 +146,14 @@ mod tests {
         Args::command().debug_assert();
         let matrix = |line: &[&str]| Args::parse_from(line).matrix();
         let (whole, quick) = (matrix(&["poison"]), matrix(&["poison", "--quick"]));
-        assert_eq!((whole.attacks.len(), whole.partitions.len(), whole.bad_percents.len(), whole.seeds), (12, 3, 3, 5));
-        assert!(quick.attacks.iter().all(|attack| whole.attacks.contains(attack)) && quick.seeds == 1);
+        assert_eq!(
+            (whole.attacks.len(), whole.partitions.len(), whole.bad_percents.len(), whole.seeds),
+            (12, 3, 3, 1..=5)
+        );
+        assert!(quick.attacks.iter().all(|attack| whole.attacks.contains(attack)) && quick.seeds == (1..=1));
         let some = matrix(&["poison", "--rules", "mean,krum", "--attacks", "alie"]);
         assert_eq!((some.rules.len(), some.attacks), (2, vec![Attack::Alie]));
+        assert_eq!(matrix(&["poison", "--first-seed", "101"]).seeds, 101..=105);
         assert!(Args::try_parse_from(["poison", "--rules", "average"]).is_err());
         assert!(Args::try_parse_from(["poison", "--quick", "--seeds", "2"]).is_err());
     }
@@ -132,8 +161,8 @@ mod tests {
     #[test]
     fn the_files_are_written_where_they_are_asked_for() {
         let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("made");
-        write(&report::tests::report(), &out).unwrap();
+        let out = dir.path();
+        write(&report::tests::report(), out).unwrap();
         for name in ["poison.md", "poison.csv", "poison.svg"] {
             assert!(fs::metadata(out.join(name)).unwrap().len() > 100, "{name}");
         }

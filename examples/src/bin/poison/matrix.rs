@@ -1,32 +1,37 @@
 //! Which federations are trained, and their training on several threads. What a federation's numbers are depends on its
 //! seed and not on the threads.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use crate::attack::Attack;
 use crate::corpus::{Corpus, RootSet, SITES, Score};
 use crate::federation::Cohort;
+use crate::journal::Journal;
 use crate::partition::Partition;
 use crate::record::Record;
 use crate::rule::Rule;
 
 /// What is compared with what.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Matrix {
     pub(crate) partitions: Vec<Partition>,
     /// Shares of bad participants, in percent.
     pub(crate) bad_percents: Vec<usize>,
     pub(crate) rules: Vec<&'static Rule>,
     pub(crate) attacks: Vec<Attack>,
-    pub(crate) seeds: u64,
+    pub(crate) seeds: RangeInclusive<u64>,
+    #[serde(skip)]
     pub(crate) threads: usize,
 }
 
 /// One kind of federation, trained once a seed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Setting {
     pub(crate) partition: Partition,
     pub(crate) bad_percent: usize,
@@ -35,7 +40,7 @@ pub(crate) struct Setting {
 }
 
 /// A partition without an attack, for one seed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Peace {
     /// The plain mean of all.
     pub(crate) clean: Score,
@@ -53,15 +58,16 @@ pub(crate) struct Measured {
 }
 
 impl Matrix {
-    /// Trains every federation.
-    pub(crate) fn measure(&self, train: &[Record], other: &[Record]) -> anyhow::Result<Measured> {
+    /// Trains every federation that `journal` does not know.
+    pub(crate) fn measure(&self, train: &[Record], other: &[Record], journal: &Journal) -> anyhow::Result<Measured> {
         let settings = self.settings();
         let mut measured = Measured {
             peace: self.partitions.iter().map(|partition| (*partition, Vec::new())).collect(),
             settings: settings.iter().map(|setting| (*setting, Vec::new())).collect(),
         };
-        let bar = progress(settings.len(), self.seeds);
-        for seed in 1..=self.seeds {
+        let per_seed = self.partitions.len().saturating_add(settings.len());
+        let bar = progress(per_seed, self.seeds.clone().count(), journal.len());
+        for seed in self.seeds.clone() {
             let corpus = Corpus::new(train, other, seed);
             let cohorts: anyhow::Result<Vec<(Partition, Cohort<'_>)>> = self
                 .partitions
@@ -69,16 +75,18 @@ impl Matrix {
                 .map(|partition| Ok((*partition, Cohort::new(&corpus, *partition, seed)?)))
                 .collect();
             let cohorts = cohorts?;
-            let peace = spread(self.threads, &cohorts, |(_, cohort)| in_peace(&corpus, cohort))?;
+            let peace = spread(self.threads, &cohorts, |(partition, cohort)| {
+                journal.get_or(&(seed, partition), || counted(&bar, in_peace(&corpus, cohort)))
+            })?;
             measured.peace.iter_mut().zip(peace).for_each(|((_, values), value)| values.push(value));
             let scores = spread(self.threads, &settings, |setting| {
-                let cohort = cohorts.iter().find(|(partition, _)| *partition == setting.partition);
-                let score = cohort.map(|(_, cohort)| setting.score(&corpus, cohort)).transpose();
-                bar.inc(1);
-                score
+                let (_, cohort) = cohorts
+                    .iter()
+                    .find(|(partition, _)| *partition == setting.partition)
+                    .context("a setting's partition is one of the matrix")?;
+                journal.get_or(&(seed, setting), || counted(&bar, setting.score(&corpus, cohort)))
             })?;
-            let scored = measured.settings.iter_mut().zip(scores);
-            scored.for_each(|((_, values), score)| values.extend(score));
+            measured.settings.iter_mut().zip(scores).for_each(|((_, values), score)| values.push(score));
         }
         Ok(measured)
     }
@@ -147,14 +155,22 @@ fn spread<T: Sync, R: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// A bar on standard error where that is a terminal.
-fn progress(settings: usize, seeds: u64) -> ProgressBar {
-    let federations = u64::try_from(settings).unwrap_or(u64::MAX).saturating_mul(seeds);
-    let bar = ProgressBar::new(federations);
+/// A bar on standard error where that is a terminal. What was `done` before is counted, and not in the time that is left.
+fn progress(per_seed: usize, seeds: usize, done: usize) -> ProgressBar {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let bar = ProgressBar::new(count(per_seed).saturating_mul(count(seeds)));
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} federations, {eta} left") {
         bar.set_style(style);
     }
+    bar.set_position(count(done));
+    bar.reset_eta();
     bar
+}
+
+/// `result`, and one more on the bar.
+fn counted<T>(bar: &ProgressBar, result: T) -> T {
+    bar.inc(1);
+    result
 }
 
 #[cfg(test)]
@@ -170,10 +186,10 @@ mod tests {
                 bad_percents: vec![10, 20],
                 rules: vec![Rule::mean()],
                 attacks: vec![Attack::None, Attack::Backdoor],
-                seeds: 2,
+                seeds: 7..=8,
                 threads,
             };
-            let measured = matrix.measure(&records(), &records()).unwrap();
+            let measured = matrix.measure(&records(), &records(), &Journal::default()).unwrap();
             measured.settings.into_iter().map(|(_, scores)| scores).collect::<Vec<_>>()
         };
         let alone = measure(1);

@@ -2,6 +2,7 @@
 //! them. No figure here is known before it is measured; what must be reached is.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ const ACCURACY_UNLIKE: f64 = 0.965;
 /// Concentration below which they are.
 const UNLIKE: f64 = 0.5;
 /// What the success of a backdoor may be on average.
-const BACKDOOR: f64 = 0.05;
+pub(crate) const BACKDOOR: f64 = 0.05;
 /// The largest share of bad participants, in percent, for which a default is chosen.
 const DEFAULT_PERCENT: usize = 20;
 
@@ -36,6 +37,16 @@ pub(crate) struct Reference {
     pub(crate) root_alone: f64,
 }
 
+impl Reference {
+    /// The accuracy to reach.
+    pub(crate) fn required(&self) -> f64 {
+        match self.partition {
+            Partition::Dirichlet(concentration) if concentration < UNLIKE => ACCURACY_UNLIKE,
+            _ => self.clean - LOSS,
+        }
+    }
+}
+
 /// One rule under one attack.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cell {
@@ -49,6 +60,8 @@ pub(crate) struct Cell {
     pub(crate) worst: f64,
     /// Mean success of the backdoor; `None` for attacks without one.
     pub(crate) backdoor: Option<f64>,
+    /// Its success in the worst seed.
+    pub(crate) worst_backdoor: Option<f64>,
 }
 
 /// One rule under all attacks.
@@ -65,6 +78,8 @@ pub(crate) struct Summary {
     pub(crate) worst: f64,
     /// Mean success of the most successful backdoor; `None` where none was tried.
     pub(crate) backdoor: Option<f64>,
+    /// Highest success of any backdoor and seed.
+    pub(crate) worst_backdoor: Option<f64>,
     /// By how much the goal is missed, in accuracy or in success, whichever is more; at most 0 where it is reached.
     pub(crate) shortfall: f64,
 }
@@ -82,7 +97,7 @@ pub(crate) struct Choice {
 /// Everything.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    pub(crate) seeds: u64,
+    pub(crate) seeds: RangeInclusive<u64>,
     pub(crate) references: Vec<Reference>,
     pub(crate) summaries: Vec<Summary>,
     /// The best of all rules.
@@ -94,7 +109,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Sums up what was measured.
-    pub(crate) fn new(measured: &Measured, seeds: u64) -> Self {
+    pub(crate) fn new(measured: &Measured, seeds: RangeInclusive<u64>) -> Self {
         let references: Vec<Reference> =
             measured.peace.iter().map(|(partition, peace)| reference(*partition, peace)).collect();
         let cells: Vec<Cell> = measured.settings.iter().map(|(setting, scores)| cell(setting, scores)).collect();
@@ -128,6 +143,7 @@ fn reference(partition: Partition, peace: &[Peace]) -> Reference {
 }
 
 fn cell(setting: &Setting, scores: &[Score]) -> Cell {
+    let successes = scores.iter().map(|score| score.backdoor);
     Cell {
         partition: setting.partition,
         bad_percent: setting.bad_percent,
@@ -135,7 +151,8 @@ fn cell(setting: &Setting, scores: &[Score]) -> Cell {
         attack: setting.attack,
         accuracy: mean(scores.iter().map(|score| score.accuracy)),
         worst: scores.iter().map(|score| score.accuracy).fold(1.0, f64::min),
-        backdoor: setting.attack.has_backdoor().then(|| mean(scores.iter().map(|score| score.backdoor))),
+        backdoor: setting.attack.has_backdoor().then(|| mean(successes.clone())),
+        worst_backdoor: setting.attack.has_backdoor().then(|| successes.fold(0.0, f64::max)),
     }
 }
 
@@ -152,9 +169,9 @@ fn summaries(cells: &[Cell], references: &[Reference]) -> Vec<Summary> {
 
 fn summary(cells: &[Cell], references: &[Reference]) -> Option<Summary> {
     let lowest = cells.iter().min_by(|a, b| a.accuracy.total_cmp(&b.accuracy))?;
-    let clean = references.iter().find(|reference| reference.partition == lowest.partition)?.clean;
+    let reference = references.iter().find(|reference| reference.partition == lowest.partition)?;
     let backdoor = cells.iter().filter_map(|cell| cell.backdoor).max_by(f64::total_cmp);
-    let missed = required(lowest.partition, clean) - lowest.accuracy;
+    let missed = reference.required() - lowest.accuracy;
     Some(Summary {
         rule: lowest.rule,
         partition: lowest.partition,
@@ -163,16 +180,9 @@ fn summary(cells: &[Cell], references: &[Reference]) -> Option<Summary> {
         accuracy: lowest.accuracy,
         worst: cells.iter().map(|cell| cell.worst).fold(1.0, f64::min),
         backdoor,
+        worst_backdoor: cells.iter().filter_map(|cell| cell.worst_backdoor).max_by(f64::total_cmp),
         shortfall: backdoor.map_or(missed, |success| missed.max(success - BACKDOOR)),
     })
-}
-
-/// The accuracy to reach.
-fn required(partition: Partition, clean: f64) -> f64 {
-    match partition {
-        Partition::Dirichlet(concentration) if concentration < UNLIKE => ACCURACY_UNLIKE,
-        _ => clean - LOSS,
-    }
 }
 
 /// The rule whose largest shortfall is the smallest.
@@ -229,7 +239,7 @@ pub(crate) mod tests {
             ]);
         }
         measured.settings.last_mut().unwrap().1 = vec![score(0.99, 0.1); 2];
-        Report::new(&measured, 2)
+        Report::new(&measured, 1..=2)
     }
 
     fn near(a: f64, b: f64) -> bool {
@@ -241,7 +251,8 @@ pub(crate) mod tests {
         let report = report();
         let mean = &report.summaries[0];
         assert_eq!((mean.rule, mean.worst_attack), ("mean", Attack::SignFlip));
-        assert!(near(mean.accuracy, 0.3) && near(mean.worst, 0.2) && near(mean.backdoor.unwrap(), 0.95));
+        assert!(near(mean.accuracy, 0.3) && near(mean.worst, 0.2));
+        assert!(near(mean.backdoor.unwrap(), 0.95) && near(mean.worst_backdoor.unwrap(), 1.0));
         assert!(near(mean.shortfall, 0.9), "the backdoor misses its goal by more than the accuracy");
         assert!(near(report.summaries[1].shortfall, 0.98 - 0.985));
     }
@@ -263,6 +274,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_must_be_reached_depends_on_how_unlike_the_sites_are() {
+        let required = |partition, accuracy| reference(partition, &[peace(accuracy)]).required();
         assert!(near(required(Partition::Iid, 0.98), 0.97) && near(required(Partition::Dirichlet(0.5), 0.98), 0.97));
         assert!(near(required(Partition::Dirichlet(0.1), 0.99), 0.965));
     }

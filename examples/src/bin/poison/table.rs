@@ -6,7 +6,8 @@ use crate::report::{Cell, Choice, Report, Summary};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Test records are a random fifth of KDDTrain+; means over {} seeds.\n", self.seeds)?;
+        let (first, last) = (self.seeds.start(), self.seeds.end());
+        writeln!(f, "Test records are a random fifth of KDDTrain+; means over the seeds {first} to {last}.\n")?;
         self.references(f)?;
         for summaries in self.summaries.chunk_by(|a, b| (a.partition, a.bad_percent) == (b.partition, b.bad_percent)) {
             summary_table(f, summaries)?;
@@ -41,14 +42,7 @@ impl Report {
     /// Every cell, a line each.
     pub(crate) fn csv(&self) -> anyhow::Result<String> {
         let mut lines = csv::Writer::from_writer(Vec::new());
-        lines.write_record(["partition", "bad_percent", "rule", "attack", "accuracy", "worst", "backdoor"])?;
-        for cell in &self.cells {
-            let name = cell.attack.name().to_owned();
-            let backdoor = cell.backdoor.map(|success| success.to_string()).unwrap_or_default();
-            let [bad, accuracy, worst] =
-                [cell.bad_percent.to_string(), cell.accuracy.to_string(), cell.worst.to_string()];
-            lines.write_record([&cell.partition.to_string(), &bad, cell.rule, &name, &accuracy, &worst, &backdoor])?;
-        }
+        self.cells.iter().try_for_each(|cell| lines.serialize(cell))?;
         Ok(String::from_utf8(lines.into_inner()?)?)
     }
 }
@@ -57,12 +51,13 @@ fn summary_table(f: &mut Formatter<'_>, summaries: &[Summary]) -> fmt::Result {
     if let Some(Summary { partition, bad_percent, .. }) = summaries.first() {
         writeln!(f, "## {partition}, {bad_percent} % bad\n")?;
     }
-    writeln!(f, "| rule                    | accuracy | under             | worst seed | backdoor | goal   |")?;
-    writeln!(f, "|-------------------------|---------:|-------------------|-----------:|---------:|--------|")?;
+    writeln!(f, "| rule               | accuracy | under             | worst seed | backdoor | worst seed | goal   |")?;
+    writeln!(f, "|--------------------|---------:|-------------------|-----------:|---------:|-----------:|--------|")?;
     for of in summaries {
         let goal = if of.shortfall > 0.0 { "missed" } else { "met" };
-        write!(f, "| {:23} | {:8.3} | {:17} ", of.rule, of.accuracy, of.worst_attack.name())?;
-        writeln!(f, "| {:10.3} | {:>8} | {goal:6} |", of.worst, success(of.backdoor))?;
+        write!(f, "| {:18} | {:8.3} | {:17} ", of.rule, of.accuracy, of.worst_attack.name())?;
+        write!(f, "| {:10.3} | {:>8} ", of.worst, success(of.backdoor))?;
+        writeln!(f, "| {:>10} | {goal:6} |", success(of.worst_backdoor))?;
     }
     writeln!(f)
 }
@@ -112,7 +107,7 @@ mod tests {
     fn the_summary_shows_each_rule_and_the_default() {
         let text = report().to_string();
         let has = |words: &[&str]| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        assert!(has(&["| mean ", "0.300", "sign-flip", "0.200", "0.950", "missed"]), "{text}");
+        assert!(has(&["| mean ", "0.300", "sign-flip", "0.200", "0.950", "1.000", "missed"]), "{text}");
         assert!(has(&["| fltrust ", "0.985", "0.020", "met"]), "{text}");
         assert!(has(&["| iid ", "0.990", "0.750"]), "{text}");
         assert!(has(&["Recommended default: fltrust", "reaches the goals"]), "{text}");
@@ -126,6 +121,7 @@ mod tests {
         assert!(markdown.contains("| mean | 0.300, 0.200 | 0.990, 0.990, 0.950 |\n"), "{markdown}");
         let csv = report().csv().unwrap();
         assert_eq!(csv.lines().count(), 9);
+        assert!(csv.starts_with("partition,bad_percent,rule,attack,accuracy,worst,backdoor,worst_backdoor\n"), "{csv}");
         assert!(csv.lines().any(|line| line.starts_with("iid,20,fltrust,sign-flip,0.985")), "{csv}");
     }
 
