@@ -68,8 +68,8 @@ impl RoundStep<'_> {
         vectors(task).saturating_mul(task.model.param_count())
     }
 
-    /// Combines the updates by the task's rule, and steps. Memory: some blocks of each update; for SCAFFOLD also two
-    /// vectors of f64.
+    /// Combines the updates by the task's rule, and steps. Memory: some blocks of each update; for SCAFFOLD and for a root
+    /// box also two vectors of f64.
     pub fn run<'b>(
         &self,
         payloads: &ReadPayload<'_>,
@@ -80,14 +80,18 @@ impl RoundStep<'_> {
         let meta = self.meta();
         let previous = inputs.state.filter(|_| looks_back(self.task));
         let rows = Payloads { task: self.task, updates: self.accepted.values().collect(), payloads, previous };
-        let seed = shuffle_seed(self.updates_root);
-        let combination = Combination { aggregation: &self.task.aggregation, meta: &meta, seed, threads };
         let mut stepper = self.stepper(inputs, outputs);
-        combination.run(&rows, |_, block| stepper.push(block))?;
+        self.combination(&meta, threads).run(&rows, |_, block| stepper.push(block))?;
         stepper.finish()
     }
 
-    /// The part after the rule, for a caller that has combined the updates as they came.
+    /// The rule's part, for a caller whose updates lie elsewhere than in files; `meta` is [`Self::meta`]'s.
+    pub fn combination<'b>(&'b self, meta: &'b [RowMeta], threads: usize) -> Combination<'b> {
+        let seed = shuffle_seed(self.updates_root);
+        Combination { aggregation: &self.task.aggregation, meta, seed, threads }
+    }
+
+    /// The part after the rule, for a caller that combines the updates itself.
     pub fn stepper<'b>(&self, inputs: Inputs<'b>, outputs: Outputs<'b>) -> Stepper<'b> {
         Stepper {
             server: self.task.aggregation.server,

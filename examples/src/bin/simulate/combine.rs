@@ -1,77 +1,54 @@
-//! From accepted updates to the next checkpoint, by the coordinator's own rules.
+//! From accepted updates to the next checkpoint: the coordinator's own arithmetic, on vectors that lie in memory.
 
 use shared::ParamVector;
-use shared::ParticipantId;
-use shared::aggregate::{AggregateError, Aggregation, Combination, RoundChange, RowMeta, Rule, Slices};
-use shared::round::AcceptedUpdate;
+use shared::aggregate::{AggregateError, Inputs, Outputs, Read, RoundStep, Slices};
 
-/// An accepted update in memory.
-pub(crate) type Row<'a> = (&'a ParticipantId, &'a AcceptedUpdate, &'a [f32]);
-
-/// Applies rules, and keeps what they remember from round to round.
+/// Steps from round to round of one task, whose server step remembers nothing of its own.
 pub(crate) struct Combiner {
     threads: usize,
-    seed: u64,
-    /// The vector that the previous round was combined to.
-    previous: Vec<f32>,
+    /// What the server keeps: what the last round was combined to where the rule looks back at it, or else nothing.
+    state: Vec<f32>,
 }
 
 impl Combiner {
-    pub(crate) fn new(threads: usize, seed: u64) -> Self {
-        Self { threads, seed, previous: Vec::new() }
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { threads, state: Vec::new() }
     }
 
-    /// The checkpoint after `rows`, which come in the participants' order.
+    /// The checkpoint after `updates`, which come in the order of the step's accepted ones.
     pub(crate) fn candidate(
         &mut self,
-        aggregation: &Aggregation,
+        step: RoundStep<'_>,
         checkpoint: &ParamVector,
-        rows: &[Row<'_>],
+        updates: Vec<&[f32]>,
     ) -> Result<ParamVector, AggregateError> {
-        let remembers = matches!(aggregation.rule, Rule::CenteredClipping { .. });
-        self.previous.resize(if remembers { checkpoint.len() } else { 0 }, 0.0);
-        let slices = rows.iter().map(|(_, _, values)| *values);
-        let slices = Slices::new(slices.chain(remembers.then_some(self.previous.as_slice())).collect())?;
-        let meta: Vec<RowMeta> = rows.iter().map(|(participant_id, update, _)| meta(participant_id, update)).collect();
-        let combination = Combination { aggregation, meta: &meta, seed: self.seed, threads: self.threads };
-        let mut candidate = Vec::with_capacity(checkpoint.len());
-        let mut combined = Vec::with_capacity(self.previous.len());
-        combination.run(&slices, |start, change| {
-            if remembers {
-                combined.extend(change.iter().copied().map(narrow));
-            }
-            step(aggregation, checkpoint, start, change, &mut candidate)
-        })?;
-        drop(slices);
-        self.previous = combined;
+        let previous = (!self.state.is_empty()).then_some(self.state.as_slice());
+        let rows = Slices::new(updates.into_iter().chain(previous).collect())?;
+        let meta = step.meta();
+        let read_checkpoint = |start: usize, into: &mut [f32]| read(checkpoint.as_slice(), start, into);
+        let read_state = previous.map(|state| move |start: usize, into: &mut [f32]| read(state, start, into));
+        let inputs =
+            Inputs { checkpoint: &read_checkpoint, state: read_state.as_ref().map(|read| -> &Read<'_> { read }) };
+        let (mut candidate, mut state) = (Vec::with_capacity(checkpoint.len()), Vec::new());
+        let outputs = Outputs {
+            candidate: &mut |block| append(&mut candidate, block),
+            state: &mut |block| append(&mut state, block),
+        };
+        let mut stepper = step.stepper(inputs, outputs);
+        step.combination(&meta, self.threads).run(&rows, |_, block| stepper.push(block))?;
+        stepper.finish()?;
+        self.state = state;
         Ok(ParamVector::new(candidate)?)
     }
 }
 
-/// One block of the next checkpoint. The rules of this program have no server state.
-fn step(
-    aggregation: &Aggregation,
-    checkpoint: &ParamVector,
-    start: usize,
-    change: &[f64],
-    candidate: &mut Vec<f32>,
-) -> Result<(), AggregateError> {
-    let mut applied = vec![0.0; change.len()];
-    aggregation.server.apply(RoundChange { params: change, variates: &[], share: 1.0 }, &mut [], &mut applied)?;
-    let from = checkpoint.as_slice().get(start..).unwrap_or_default();
-    candidate.extend(from.iter().zip(&applied).map(|(from, by)| from + by));
+fn read(values: &[f32], start: usize, into: &mut [f32]) -> Result<(), AggregateError> {
+    let piece = values.get(start..start.saturating_add(into.len())).ok_or(AggregateError::StateMismatch)?;
+    into.copy_from_slice(piece);
     Ok(())
 }
 
-fn meta(participant_id: &ParticipantId, update: &AcceptedUpdate) -> RowMeta {
-    RowMeta {
-        participant_id: participant_id.clone(),
-        weight: update.weight,
-        local_steps: f64::from(update.local_steps),
-    }
-}
-
-#[expect(clippy::as_conversions, reason = "rounds to nearest; a combination of f32 updates is in range")]
-fn narrow(value: f64) -> f32 {
-    value as f32
+fn append(to: &mut Vec<f32>, block: &[f32]) -> Result<(), AggregateError> {
+    to.extend_from_slice(block);
+    Ok(())
 }

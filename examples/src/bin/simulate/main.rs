@@ -6,6 +6,7 @@
 mod arrival;
 mod combine;
 mod round;
+mod task;
 mod training;
 mod vectors;
 
@@ -13,8 +14,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use examples::output;
-use shared::aggregate::{Aggregation, Rule};
-use shared::participation::{LatePolicy, Participation};
 use shared_ops::cli::{self, Format};
 
 /// Simulates rounds of N virtual participants and prints what each took and whose updates counted.
@@ -28,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     participants: u32,
     /// How many parameters an update has; a trained model has its own number.
-    #[arg(long, value_name = "D", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, value_name = "D", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(2..=100_000_000))]
     dim: u32,
     /// How many rounds there are.
     #[arg(long, value_name = "R", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -81,30 +80,6 @@ pub(crate) enum RuleName {
     Bulyan,
     GeometricMedian,
     CenteredClipping,
-}
-
-impl Args {
-    pub(crate) fn aggregation(&self) -> Aggregation {
-        let byzantine = self.byzantine;
-        let rule = match self.rule {
-            RuleName::Mean => Rule::Mean,
-            RuleName::CoordinateMedian => Rule::CoordinateMedian,
-            RuleName::TrimmedMean => Rule::TrimmedMean { byzantine },
-            RuleName::MultiKrum => Rule::MultiKrum { byzantine, keep: None },
-            RuleName::Bulyan => Rule::Bulyan { byzantine },
-            RuleName::GeometricMedian => Rule::GeometricMedian { smoothing: 1e-6, iterations: 32 },
-            RuleName::CenteredClipping => Rule::CenteredClipping { radius: 1.0, iterations: 3 },
-        };
-        Aggregation { rule, ..Aggregation::default() }
-    }
-
-    pub(crate) fn participation(&self) -> Participation {
-        let late = match self.late {
-            0 => LatePolicy::Drop,
-            rounds => LatePolicy::Buffered { rounds },
-        };
-        Participation { goal: self.goal, over_selection: self.over_selection, late }
-    }
 }
 
 fn main() -> ExitCode {

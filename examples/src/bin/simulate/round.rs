@@ -9,21 +9,20 @@ use examples::simulation::{Round, Simulation};
 use examples::usage::Usage;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use shared::aggregate::Aggregation;
+use shared::aggregate::RoundStep;
 use shared::encoding::Encoding;
-use shared::participation::Participation;
 use shared::round::{AcceptedUpdate, Collected, RoundEvent, RoundPlan, RoundState};
-use shared::task::Deadlines;
-use shared::{Digest, ParamVector, ParticipantId, RoundId, RoundNumber, TaskId, Timestamp};
+use shared::task::Task;
+use shared::{Digest, ParamVector, ParticipantId, RoundId, RoundNumber, Timestamp};
+use shared_audit::transcript::updates_root;
 use shared_crypto::bulk_digest;
 
 use crate::Args;
 use crate::arrival::Behaviour;
 use crate::combine::Combiner;
+use crate::task;
 use crate::training::Training;
 use crate::vectors::{self, Vector};
-
-const JOIN_MS: u64 = 1_000;
 
 /// Runs the rounds.
 pub(crate) fn simulate(args: &Args) -> anyhow::Result<Simulation> {
@@ -44,14 +43,11 @@ type Arrival = Reverse<(Timestamp, usize, u32)>;
 
 struct World {
     names: Vec<ParticipantId>,
-    aggregation: Aggregation,
-    participation: Participation,
-    deadline_ms: u64,
+    task: Task,
     behaviour: Behaviour,
     source: Source,
     combiner: Combiner,
     threads: usize,
-    seed: u64,
     now: Timestamp,
     checkpoint: ParamVector,
     under_way: BinaryHeap<Arrival>,
@@ -66,25 +62,20 @@ impl World {
             true => Source::Trained(Box::new(Training::prepare(args.participants, args.seed, threads)?)),
             false => Source::MadeUp(vectors::make(args.distinct.min(args.participants), args.dim, args.seed)?),
         };
-        let checkpoint = match &source {
-            Source::Trained(training) => training.first(),
-            Source::MadeUp(_) => ParamVector::zeros(usize::try_from(args.dim)?),
+        let (checkpoint, (model, recipe)) = match &source {
+            Source::Trained(training) => {
+                (training.first(), (training.plan().spec.clone(), training.plan().recipe.clone()))
+            }
+            Source::MadeUp(_) => (ParamVector::zeros(usize::try_from(args.dim)?), task::made_up(args.dim)),
         };
-        let names = (0..args.participants).map(|number| ParticipantId::new(format!("site-{number:04}")));
-        let names = names.collect::<Result<Vec<_>, _>>()?;
-        let aggregation = args.aggregation();
-        let quorum = args.goal.unwrap_or(args.participants).div_ceil(2).max(1);
-        aggregation.validate(usize::try_from(quorum)?, &names.iter().cloned().collect())?;
+        let task = task::task(args, model, recipe)?;
         Ok(Self {
-            names,
-            aggregation,
-            participation: args.participation(),
-            deadline_ms: args.deadline.saturating_mul(1_000),
+            names: task.cohort.iter().cloned().collect(),
+            task,
             behaviour: Behaviour::new(args.seed, args.dropout),
             source,
-            combiner: Combiner::new(threads, args.seed),
+            combiner: Combiner::new(threads),
             threads,
-            seed: args.seed,
             now: Timestamp::EPOCH,
             checkpoint,
             under_way: BinaryHeap::new(),
@@ -125,32 +116,27 @@ impl World {
     fn plan(&self, number: RoundNumber) -> RoundPlan {
         let cohort = self.invite(number);
         let goal = u32::try_from(cohort.len()).unwrap_or(u32::MAX);
-        let goal = self.participation.goal.unwrap_or(goal);
+        let goal = self.task.participation.goal.unwrap_or(goal);
         RoundPlan {
-            round_id: RoundId { task_id: self.task_id(), number },
+            round_id: RoundId { task_id: self.task.task_id.clone(), number },
             task_digest: Digest([0; 32]),
             checkpoint: Digest([0; 32]),
             server_state: None,
-            quorum: goal.div_ceil(2).max(1),
+            quorum: self.task.quorum,
             goal,
             cohort,
             root: None,
-            late: self.participation.late,
-            deadlines: Deadlines { join_ms: JOIN_MS, collect_ms: self.deadline_ms, evaluate_ms: 1 },
+            late: self.task.participation.late,
+            deadlines: self.task.deadlines,
             announced_at: self.now,
         }
     }
 
-    fn task_id(&self) -> TaskId {
-        #[expect(clippy::expect_used, reason = "a constant that is an id")]
-        TaskId::new("simulation").expect("an id")
-    }
-
     /// A seeded draw without replacement (Fisher and Yates).
     fn invite(&self, number: RoundNumber) -> BTreeSet<ParticipantId> {
-        let mut rng = ChaCha12Rng::seed_from_u64(self.seed.wrapping_add(u64::from(number.0) << 32));
+        let mut rng = ChaCha12Rng::seed_from_u64(self.task.seed.wrapping_add(u64::from(number.0) << 32));
         let mut names: Vec<&ParticipantId> = self.names.iter().collect();
-        let count = self.participation.invited(names.len());
+        let count = self.task.participation.invited(names.len());
         for place in 0..count {
             let rest = u64::try_from(names.len().saturating_sub(place)).unwrap_or(1).max(1);
             names.swap(place, place.saturating_add(usize::try_from(rng.next_u64() % rest).unwrap_or(0)));
@@ -228,19 +214,21 @@ impl World {
             encoding: Encoding::F32,
             trained_in,
             weight: state.plan().weight(trained_in),
-            local_steps: 1,
+            local_steps: self.task.recipe.local_steps,
         })
     }
 
     /// Applies the rule to exactly the accepted updates.
     fn aggregate(&mut self, collected: &Collected) -> anyhow::Result<()> {
         let index: BTreeMap<&ParticipantId, usize> = self.names.iter().zip(0..).collect();
-        let mut rows = Vec::with_capacity(collected.accepted.len());
-        for (participant_id, update) in &collected.accepted {
+        let update = |participant_id| {
             let participant = *index.get(participant_id).context("an accepted participant is of the cohort")?;
-            rows.push((participant_id, update, vector(&self.source, &self.trained, participant)?.values.as_slice()));
-        }
-        self.checkpoint = self.combiner.candidate(&self.aggregation, &self.checkpoint, &rows)?;
+            Ok(vector(&self.source, &self.trained, participant)?.values.as_slice())
+        };
+        let updates = collected.accepted.keys().map(update).collect::<anyhow::Result<_>>()?;
+        let accepted = &collected.accepted;
+        let step = RoundStep { task: &self.task, accepted, updates_root: updates_root(accepted)? };
+        self.checkpoint = self.combiner.candidate(step, &self.checkpoint, updates)?;
         Ok(())
     }
 

@@ -46,6 +46,11 @@ impl Training {
         Ok(Self { plan: Plan::private(u32::try_from(WIDTH)?, EPSILON)?, sites: ready, seed })
     }
 
+    /// What is trained and how.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// The first checkpoint.
     pub(crate) fn first(&self) -> ParamVector {
         initial_params(&self.plan.spec, self.seed)
