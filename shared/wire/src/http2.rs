@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 const RECORD_BYTES: u32 = 16 * 1024;
 /// The header of an HTTP/2 frame (RFC 9113, section 4.1).
 const FRAME_HEADER_BYTES: u32 = 9;
-/// The largest frame: with its header exactly four full records, so that none is nearly empty.
-pub(crate) const FRAME_BYTES: u32 = 4 * RECORD_BYTES - FRAME_HEADER_BYTES;
+/// The largest frame: with its header exactly two full records, so that none is nearly empty. Each connection keeps room
+/// for a frame, busy or not.
+pub(crate) const FRAME_BYTES: u32 = 2 * RECORD_BYTES - FRAME_HEADER_BYTES;
 /// What the other side may send on one call before this one has read it.
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 /// What the other side may send on one connection before this one has read it.
