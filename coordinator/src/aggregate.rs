@@ -67,9 +67,10 @@ pub(crate) fn candidate(context: &Context, task: &Task, round: &Collected, sum: 
         state: &mut |block: &[f32]| failure.keep(next_state.borrow_mut().write(&to_bytes(block))),
     };
     let step = RoundStep { task, accepted: &round.accepted, updates_root: updates_root(&round.accepted)? };
-    let computed = match task.aggregation.rule {
-        Rule::Mean => counted(|| of_sum(context, task, round, sum, step, inputs, outputs)),
-        _ => of_files(context, task, round, step, inputs, outputs, &failure),
+    let computed = if folds(task) {
+        counted(|| of_sum(context, task, round, sum, step, inputs, outputs))
+    } else {
+        of_files(context, task, round, step, inputs, outputs, &failure)
     };
     if let Some(error) = failure.take() {
         return Err(error);

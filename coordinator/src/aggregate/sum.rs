@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::aggregate::{Addend, FedAvg, InRange};
+use shared::invariant::Invariant;
 use shared::round::{AcceptedUpdate, RoundPlan};
 use shared::task::Task;
 use shared::{Digest, ParticipantId, RoundId};
 use shared_crypto::PayloadWriter;
+use shared_ops::metrics::violation;
 
 use super::update::UpdateFile;
 use crate::Error;
@@ -145,7 +147,7 @@ impl RunningSum {
         let folding = folding.and_then(|folding| folding.without_others(context, task, accepted));
         let mut folding = folding.unwrap_or_else(|| Folding::new(context, task, plan));
         accepted.iter().try_for_each(|accepted| folding.add_missing(context, task, accepted))?;
-        folding.end();
+        folding.end(accepted)?;
         Ok(folding)
     }
 
@@ -178,8 +180,8 @@ impl Part {
         self.folded = self.folded.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
     }
 
-    fn is_whole(&self, update: &AcceptedUpdate) -> bool {
-        self.folded == update.byte_count && self.update == *update
+    fn is_whole(&self) -> bool {
+        self.folded == self.update.byte_count
     }
 }
 
@@ -198,16 +200,16 @@ impl Folding {
     fn without_others(mut self, context: &Context, task: &Task, accepted: &AcceptedUpdates) -> Option<Self> {
         let (counted, others): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.parts)
             .into_iter()
-            .partition(|(id, part)| accepted.get(id).is_some_and(|update| part.is_whole(update)));
+            .partition(|(id, part)| part.is_whole() && accepted.get(id) == Some(&part.update));
         self.parts = counted;
         for (participant_id, Part { update, addend, folded, seen }) in others {
-            let mut inverse = self.sum.withdraw(addend);
+            let mut inverse = self.sum.withdraw(&addend);
             if folded > 0 {
                 let file = UpdateFile::open(context, task, (&participant_id, &update)).ok()?;
                 let found = add_file(&mut self.sum, &mut inverse, &file, folded).ok()?;
-                (found == seen.finish()).then_some(())?;
+                (found.finish() == seen.finish()).then_some(())?;
             }
-            self.sum.end(inverse);
+            self.sum.end(&inverse).ok()?;
         }
         Some(self)
     }
@@ -234,22 +236,28 @@ impl Folding {
         }
         let file = UpdateFile::open(context, task, (participant_id, update))?;
         let mut part = Part::new(&mut self.sum, update.clone())?;
-        let found = add_file(&mut self.sum, &mut part.addend, &file, update.byte_count)?;
-        file.check(found)?;
+        part.seen = add_file(&mut self.sum, &mut part.addend, &file, update.byte_count)?;
+        file.check(part.seen.clone().finish())?;
         part.folded = update.byte_count;
         self.parts.insert(participant_id.clone(), part);
         Ok(())
     }
 
-    fn end(&mut self) {
-        for (_, part) in std::mem::take(&mut self.parts) {
-            self.sum.end(part.addend);
+    /// Ends the sum, which must be that of exactly `accepted`.
+    fn end(&mut self, accepted: &AcceptedUpdates) -> Result<(), Error> {
+        let parts = std::mem::take(&mut self.parts);
+        let counted = parts.iter().map(|(id, part)| (id, &part.update));
+        if !counted.eq(accepted) || !parts.values().all(Part::is_whole) {
+            violation(Invariant::AggregateExact);
+            let reason = "the sum is not that of the accepted updates".to_owned();
+            return Err(Error::Damaged { tree: "updates", reason });
         }
+        Ok(parts.values().try_for_each(|part| self.sum.end(&part.addend))?)
     }
 }
 
 /// Adds what an update's file holds before the byte `end`, and says which bytes those were.
-fn add_file(sum: &mut FedAvg, addend: &mut Addend, file: &UpdateFile, end: u64) -> Result<Digest, Error> {
+fn add_file(sum: &mut FedAvg, addend: &mut Addend, file: &UpdateFile, end: u64) -> Result<PayloadWriter, Error> {
     let mut decoder = file.decoder();
     let mut seen = PayloadWriter::new();
     file.chunks(end, |digest, bytes| {
@@ -258,5 +266,5 @@ fn add_file(sum: &mut FedAvg, addend: &mut Addend, file: &UpdateFile, end: u64) 
             Ok(sum.add_run(addend, first, InRange::new(values)?)?)
         })
     })?;
-    Ok(seen.finish())
+    Ok(seen)
 }

@@ -168,3 +168,29 @@ fn write_direct(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         file.write_all_at(aligned, offset)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_past_the_cache_is_read_back_whatever_its_length_and_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path());
+        let bytes: Vec<u8> = (0..3 * ALIGNMENT + 7).map(|index| u8::try_from(index % 251).unwrap()).collect();
+        let parts = [ALIGNMENT, 2 * ALIGNMENT, 3 * ALIGNMENT, 3 * ALIGNMENT + 2, bytes.len()];
+        let file = disk.create_uncached("update").unwrap();
+        let mut start = 0;
+        for end in parts {
+            file.write_at(u64::try_from(start).unwrap(), &bytes[start..end]).unwrap();
+            start = end;
+        }
+        file.write_at(5, &bytes[5..9]).unwrap();
+        file.sync().unwrap();
+        for file in [file, disk.open("update").unwrap()] {
+            let mut found = vec![0; bytes.len()];
+            file.read_at(0, &mut found).unwrap();
+            assert_eq!((file.len().unwrap(), found == bytes), (u64::try_from(bytes.len()).unwrap(), true));
+        }
+    }
+}

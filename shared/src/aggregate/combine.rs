@@ -95,7 +95,7 @@ impl Combination<'_> {
                 let values = InRange::new(piece(rows, row, range.start, scratch)?)?;
                 let mut addend = sum.begin(meta.weight)?;
                 sum.add_run(&mut addend, 0, values)?;
-                sum.end(addend);
+                sum.end(&addend)?;
             }
             let mut means = vec![0.0; range.len()];
             sum.mean_block(0, &mut means)?;

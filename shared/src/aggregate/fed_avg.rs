@@ -35,11 +35,12 @@ impl<'a, T: Element> InRange<'a, T> {
     }
 }
 
-/// An update that is being added: what it weighs, and where its next values may begin.
+/// An update that is being added: what it weighs, where its next values may begin, and where its last ones must end.
 #[derive(Debug)]
 pub struct Addend {
     weight: i64,
     next: usize,
+    end: usize,
 }
 
 /// A running weighted sum of updates. Memory: 8 bytes a parameter, however many updates there are.
@@ -65,8 +66,7 @@ impl FedAvg {
         let values = InRange::new(update.as_slice())?;
         let mut addend = self.begin(weight)?;
         self.add_run(&mut addend, 0, values)?;
-        self.end(addend);
-        Ok(())
+        self.end(&addend)
     }
 
     /// Begins an update that is added run by run; there is no mean until [`Self::end`].
@@ -77,11 +77,11 @@ impl FedAvg {
         }
         self.weight = total;
         self.open = self.open.saturating_add(1);
-        Ok(Addend { weight: weight.into(), next: 0 })
+        Ok(Addend { weight: weight.into(), next: 0, end: self.sums.len() })
     }
 
-    /// Adds the next values of an update, the first of them at the parameter `first`. Whatever no run covers is zero.
-    /// An error leaves the sum as it was.
+    /// Adds the next values of an update, the first of them at the parameter `first`. What lies between two runs is zero;
+    /// the last run, be it empty, ends where the parameters end. An error leaves the sum as it was.
     pub fn add_run<T: Element>(
         &mut self,
         addend: &mut Addend,
@@ -99,17 +99,21 @@ impl FedAvg {
         Ok(())
     }
 
-    /// Everything of the update is added.
-    pub fn end(&mut self, addend: Addend) {
-        let Addend { .. } = addend;
+    /// Ends an update that was added whole; refuses one of which values are missing.
+    pub fn end(&mut self, addend: &Addend) -> Result<(), AggregateError> {
+        let Addend { next: found, end: expected, .. } = *addend;
+        if found != expected {
+            return Err(ParamError::WrongLength { expected, found }.into());
+        }
         self.open = self.open.saturating_sub(1);
+        Ok(())
     }
 
-    /// Begins to take an update back: to be added the same runs once more, as many as the update got, and ended. What
-    /// was added then leaves no trace.
-    pub fn withdraw(&mut self, addend: Addend) -> Addend {
+    /// Begins to take an update back that was not ended: to be added the same runs once more, as many as the update got,
+    /// and ended. What was added then leaves no trace.
+    pub fn withdraw(&mut self, addend: &Addend) -> Addend {
         self.weight = self.weight.saturating_sub(addend.weight.unsigned_abs());
-        Addend { weight: addend.weight.saturating_neg(), next: 0 }
+        Addend { weight: addend.weight.saturating_neg(), next: 0, end: addend.next }
     }
 
     /// Adds another sum. An error leaves the sum as it was.
@@ -221,7 +225,7 @@ mod tests {
                     let mut addend = half.begin(*weight).unwrap();
                     half.add_run(&mut addend, 0, InRange::new(&update[..cut]).unwrap()).unwrap();
                     half.add_run(&mut addend, cut, InRange::new(&update[cut..]).unwrap()).unwrap();
-                    half.end(addend);
+                    half.end(&addend).unwrap();
                 }
             }
             let [mut merged, other] = halves;
@@ -275,8 +279,10 @@ mod tests {
         assert_eq!(twice, Err(AggregateError::OutOfOrder { expected: 1, found: 0 }));
         let beyond = sum.add_run(&mut addend, 2, InRange::new(&[3.0_f32, 4.0]).unwrap());
         assert!(matches!(beyond, Err(AggregateError::Shape(_))));
+        assert!(matches!(sum.end(&addend), Err(AggregateError::Shape(_))), "two values are missing");
+        assert_eq!(sum.finish(), Err(AggregateError::Unfinished { open: 1 }));
         sum.add_run(&mut addend, 2, InRange::new(&[3.0_f32]).unwrap()).unwrap();
-        sum.end(addend);
+        sum.end(&addend).unwrap();
         assert_eq!(sum.finish().unwrap(), vector(&[1.0, 0.0, 3.0]));
     }
 
@@ -291,9 +297,10 @@ mod tests {
             let mut addend = sum.begin(weight).unwrap();
             sum.add_run(&mut addend, 0, InRange::new(&gone[..come]).unwrap()).unwrap();
             sum.add(3, &vector(&kept)).unwrap();
-            let mut inverse = sum.withdraw(addend);
+            let mut inverse = sum.withdraw(&addend);
+            prop_assert!(come == 0 || sum.end(&inverse).is_err(), "it is not taken back yet");
             sum.add_run(&mut inverse, 0, InRange::new(&gone[..come]).unwrap()).unwrap();
-            sum.end(inverse);
+            sum.end(&inverse).unwrap();
             let mut alone = FedAvg::new(5);
             alone.add(3, &vector(&kept)).unwrap();
             prop_assert_eq!(sum.finish(), alone.finish());

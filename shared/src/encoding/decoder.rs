@@ -34,6 +34,7 @@ struct DenseFrames {
 
 #[derive(Debug)]
 struct SparseFrames {
+    params: usize,
     segments: usize,
     kept: usize,
     entries: Entries,
@@ -52,7 +53,8 @@ impl Decoder {
 
     /// Takes the next bytes, and gives `sink` each run of values that they complete, with the index of its first.
     ///
-    /// Indices increase, and none comes twice. A value that never comes is zero (top-k).
+    /// Indices increase, and none comes twice. A value that never comes is zero (top-k); the last run of a payload ends
+    /// where the parameters end, and is empty where the last values are zero.
     pub fn push<E: From<EncodingError>>(
         &mut self,
         mut bytes: &[u8],
@@ -79,7 +81,10 @@ impl Decoder {
                 sink(first, values)?;
             }
         }
-        Ok(())
+        match &self.frames {
+            Frames::Sparse(frames) if self.found == self.expected => sink(frames.params, &[]),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a payload that ended too early.
@@ -127,7 +132,7 @@ impl DenseFrames {
 impl SparseFrames {
     fn new(per_mille: PerMille, params: usize) -> Self {
         let entries = Entries::new(params, 0, 0);
-        Self { segments: segments(params), kept: per_mille.of(params), entries, value: [0.0] }
+        Self { params, segments: segments(params), kept: per_mille.of(params), entries, value: [0.0] }
     }
 
     fn take(&mut self, frame: &[u8]) -> Result<(usize, &[f32]), EncodingError> {

@@ -63,7 +63,9 @@ fn decode_in_pieces(
             Ok::<(), EncodingError>(())
         })?;
     }
-    decoder.finish().map(|()| values)
+    decoder.finish()?;
+    assert_eq!(next, params, "the last run ends where the parameters end");
+    Ok(values)
 }
 
 fn read_from(payload: &[u8]) -> impl FnMut(usize, &mut [u8]) -> Result<(), EncodingError> {

@@ -3,8 +3,10 @@
 use shared::aggregate::{
     Aggregation, Combination, PreStep, RoundStep, RowMeta, Rule, ServerStep, Slices, effective_steps,
 };
+use shared::encoding::{Encoding, PerMille};
 use shared::local::LocalTraining;
 use shared::task::Task;
+use shared::update::CHUNK_BYTES;
 use shared::{Digest, ParticipantId, RoundId};
 
 use super::*;
@@ -80,6 +82,76 @@ fn an_update_that_is_excluded_after_it_was_folded_leaves_the_sum() {
     world.clock.advance(Duration::from_secs(20));
     without.advance().unwrap();
     assert_eq!(candidate(&driver), candidate(&without));
+}
+
+/// A task whose updates take some chunks each, the last one short.
+fn of_chunks(encoding: Encoding) -> Task {
+    let model = shared::task::ModelSpec { inputs: u32::try_from(5 * CHUNK_BYTES / 8).unwrap(), hidden: vec![] };
+    Task { model, encodings: vec![encoding], ..task() }
+}
+
+/// The update of `name`, as it is sent, with its header.
+fn encoded(name: &str, driver: &Driver) -> (shared::document::SignedDocument, Vec<u8>) {
+    let encoding = driver.task().task.encodings[0];
+    let values = (0..driver.task().task.update_len()).map(|index| {
+        let index = u16::try_from(index % 1009).unwrap();
+        (f32::from(name.as_bytes()[0]) * 1.7 + f32::from(index) * 0.31).sin()
+    });
+    let update = ParamVector::new(values.collect()).unwrap();
+    let payload = encoding.encode(&update, &mut |bytes| bytes.fill(7));
+    let header = shared::update::UpdateHeader { encoding, ..crate::testing::header(name, driver, &payload) };
+    (crate::testing::key(name).sign(&header).unwrap(), payload)
+}
+
+/// Sends an update up to its chunk number `chunks`, and offers it if that is all of it.
+fn send(driver: &mut Driver, name: &str, chunks: usize) {
+    let (document, payload) = encoded(name, driver);
+    let sender = crate::testing::participant(name);
+    let mut upload = crate::testing::begin(document, &payload, &sender, driver).unwrap();
+    let first = usize::try_from(upload.durable()).unwrap() / CHUNK_BYTES;
+    for (number, chunk) in payload.chunks(CHUNK_BYTES).enumerate().take(chunks).skip(first) {
+        upload.take(driver.context(), u64::try_from(number * CHUNK_BYTES).unwrap(), chunk).unwrap();
+    }
+    if upload.is_complete() {
+        let proposal = upload.finish(driver.context(), driver.snapshot().state.plan()).unwrap();
+        driver.offer(vec![proposal]).unwrap().remove(0).unwrap();
+    }
+}
+
+#[test]
+fn what_came_of_an_update_that_stopped_on_its_way_leaves_no_trace_and_is_not_added_twice_when_it_goes_on() {
+    let kept = PerMille::new(500).unwrap();
+    for encoding in [Encoding::F32, Encoding::Bf16, Encoding::TopK { per_mille: kept }] {
+        let of = |senders: &[(&str, usize)], disturb: &dyn Fn(&Driver)| {
+            let (world, mut driver) = collecting(of_chunks(encoding));
+            senders.iter().for_each(|(name, chunks)| send(&mut driver, name, *chunks));
+            disturb(&driver);
+            world.clock.advance(Duration::from_secs(20));
+            driver.advance().unwrap();
+            candidate(&driver)
+        };
+        let (all, nothing) = (usize::MAX, |_: &Driver| ());
+        let two = of(&[("a", all), ("b", all)], &nothing);
+        let three = of(&[("a", all), ("b", all), ("c", all)], &nothing);
+        assert_ne!(two, three);
+        assert_eq!(of(&[("c", 1), ("a", all), ("b", all)], &nothing), two, "{encoding:?}");
+        assert_eq!(of(&[("c", 1), ("a", all), ("c", all), ("b", all)], &nothing), three, "{encoding:?}");
+        let lost = |driver: &Driver| {
+            let plan = driver.snapshot().state.plan().clone();
+            for (id, payload) in driver.context().blobs.updates(&plan.round_id).unwrap() {
+                if id == site("c") {
+                    driver.context().blobs.remove_update(&plan.round_id, &id, payload).unwrap();
+                }
+            }
+        };
+        assert_eq!(of(&[("a", all), ("c", 1), ("b", all)], &lost), two, "what is lost cannot be taken out");
+        let changed = |driver: &Driver| {
+            let (document, _) = encoded("c", driver);
+            let header = shared::canonical::decode(document.body.as_bytes()).unwrap();
+            driver.context().blobs.create_update(&header).unwrap().write_at(5, b"another").unwrap();
+        };
+        assert_eq!(of(&[("a", all), ("c", 1), ("b", all)], &changed), two, "nor what was changed");
+    }
 }
 
 #[test]
