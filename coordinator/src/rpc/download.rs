@@ -59,11 +59,13 @@ pub(super) async fn parts(rpc: &Rpc, digest: Digest, offset: u64) -> Result<Answ
     Ok(Box::pin(parts))
 }
 
-/// The offsets of the pieces from the one that holds the byte `offset` on, and how many bytes of each to leave out.
+/// The offsets of the pieces from the one that holds the byte `offset` on, and how many bytes of each to leave out; no
+/// pieces where there is no such byte.
 fn cuts(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize)> {
     let skip = usize::try_from(offset).unwrap_or(usize::MAX) % BLOCK_BYTES;
     let first = offset.saturating_sub(u64::try_from(skip).unwrap_or(0));
-    (first..len).step_by(BLOCK_BYTES).map(move |piece| (piece, if piece == first { skip } else { 0 }))
+    let end = if offset < len { len } else { first };
+    (first..end).step_by(BLOCK_BYTES).map(move |piece| (piece, if piece == first { skip } else { 0 }))
 }
 
 fn open(coordinator: &Coordinator, digest: Digest) -> Result<(Blob, u64), Error> {
@@ -123,5 +125,27 @@ struct Whole(Arc<Piece>);
 impl AsRef<[u8]> for Whole {
     fn as_ref(&self) -> &[u8] {
         &self.0.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many bytes are sent from `offset` on of `len`.
+    fn sent(offset: u64, len: u64) -> u64 {
+        let block = u64::try_from(BLOCK_BYTES).unwrap();
+        let bytes = |(piece, skip): (u64, usize)| (len - piece).min(block).checked_sub(u64::try_from(skip).unwrap());
+        cuts(offset, len).map(|cut| bytes(cut).expect("no more is left out than a piece has")).sum()
+    }
+
+    #[test]
+    fn from_any_byte_on_exactly_the_rest_is_sent_and_beyond_the_end_nothing() {
+        let block = u64::try_from(BLOCK_BYTES).unwrap();
+        for len in [0, 1, block - 1, block, block + 1, 3 * block + 5] {
+            for offset in [0, 1, block - 1, block, block + 1, len.saturating_sub(1), len, len + 10, u64::MAX] {
+                assert_eq!(sent(offset, len), len.saturating_sub(offset), "from {offset} of {len}");
+            }
+        }
     }
 }
