@@ -4,7 +4,7 @@
 //! at a time is carried out. A broken stream disturbs no action; an action that failed for a passing reason is found due
 //! again.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use shared::{Digest, Explain, RoundId, RoundNumber};
 use shared_privacy::PrivacyError;
 use shared_wire::{Activity, Code, Phase, RoundView, TaskState, WireError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::hand::Hand;
 use super::membership::{Admitted, Membership};
@@ -28,6 +29,8 @@ use crate::update::Assignment;
 
 /// A difference between the clocks of site and coordinator that is worth a word.
 const SKEW: Duration = Duration::from_secs(1);
+/// How long a step may still take when the task is over.
+const LAST_STEP: Duration = Duration::from_secs(2);
 /// Codes of refusals after which the round goes on without this site; the next phase tells how.
 const SITS_OUT: [&str; 4] = ["round-wrong-phase", "round-not-taking-part", "round-delivered", "round-other-candidate"];
 /// Codes of refusals after which no round will ever count the update.
@@ -38,13 +41,18 @@ type Shown = watch::Receiver<Option<RoundView>>;
 /// Follows the task's rounds until it is over.
 pub(super) async fn follow(member: &Membership, admitted: &Admitted) -> Result<TaskState, SiteError> {
     let (show, shown) = watch::channel(None);
-    let acting = Follower::new(member, admitted).act(shown);
+    let mut acting = pin!(Follower::new(member, admitted).act(shown));
     let ended = tokio::select! {
         ended = watch_to_the_end(member, admitted, &show) => ended,
-        failed = acting => match failed {
-            Err(error) => Err(error),
-        },
+        Err(error) = &mut acting => Err(error),
     };
+    drop(show);
+    // What the coordinator just took is still noted here: the task may end before its answer to this site is read.
+    if ended.is_ok()
+        && let Ok(Err(error)) = timeout(LAST_STEP, acting).await
+    {
+        tracing::debug!(%error, "the last step of the task was in vain");
+    }
     member.presence.set(Activity::Idle, 0);
     ended
 }
@@ -116,8 +124,8 @@ impl<'a> Follower<'a> {
         Self { member, admitted, hand: Hand::default(), joined: None, delivered: None, sits_out: None }
     }
 
-    /// Carries out what is due, view after view.
-    async fn act(mut self, mut shown: Shown) -> Result<Infallible, SiteError> {
+    /// Carries out what is due, view after view, until there are no more.
+    async fn act(mut self, mut shown: Shown) -> Result<(), SiteError> {
         let mut patience = Patience::default();
         loop {
             let view = shown.borrow_and_update().clone();
@@ -128,7 +136,8 @@ impl<'a> Follower<'a> {
             self.member.presence.set(Activity::Idle, 0);
             match done {
                 Ok(true) => patience.reset(),
-                Ok(false) => changed(&mut shown).await,
+                Ok(false) if shown.changed().await.is_err() => return Ok(()),
+                Ok(false) => {}
                 Err(error) if may_pass(&error) => patience.pause("round", &error).await,
                 Err(error) => self.sits_out = Some(sat_out(view.as_ref(), error)?),
             }
@@ -277,13 +286,6 @@ impl<'a> Follower<'a> {
 
     fn round_id(&self, number: RoundNumber) -> RoundId {
         RoundId { task_id: self.admitted.task.task_id.clone(), number }
-    }
-}
-
-/// Waits for the next view. The views end only together with whoever acts on them.
-async fn changed(shown: &mut Shown) {
-    if shown.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 

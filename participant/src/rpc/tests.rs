@@ -84,6 +84,14 @@ async fn a_round_is_finished_through_broken_streams_and_uploads_with_one_trainin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_coordinator_took_is_noted_though_the_task_is_over_before_it_answers() {
+    let (running, lone, credentials) = enrolled(Script { ends_before_it_answers: true, ..Script::default() }).await;
+    let (outcome, steps) = take_part(&running, &lone, credentials).await;
+    assert!(matches!(outcome, Outcome::Ended(TaskState::Cancelled)));
+    assert_eq!(steps, ["joined 1", "delivered 1", "evaluated 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_that_was_prepared_before_a_restart_is_delivered_after_it() {
     let (running, lone, credentials) = enrolled(Script { broken_uploads: usize::MAX, ..Script::default() }).await;
     let (site, records) = (Arc::clone(&lone.site), Arc::new(records()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 use shared::document::SignedDocument;
 use shared::{Digest, ReleaseId, RoundId, TaskId};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status, Streaming};
 
 use self::link::Link;
@@ -81,8 +82,11 @@ impl Client {
 
     /// Watches the rounds of a task, and tells the coordinator what `presence` says as long as the views are kept.
     pub async fn watch(&self, task_id: &TaskId, presence: &Presence) -> Result<RoundViews, WireError> {
-        let heartbeats = presence.heartbeats(task_id.clone());
-        Ok(RoundViews(answer(SILENCE, self.control().watch_round(heartbeats)).await?))
+        let kept = CancellationToken::new();
+        let heartbeats = presence.heartbeats(task_id.clone(), kept.clone());
+        let kept = kept.drop_guard();
+        let views = answer(SILENCE, self.control().watch_round(heartbeats)).await?;
+        Ok(RoundViews { views, _kept: kept })
     }
 
     /// Joins a round with a signed [`shared::update::Join`].
@@ -174,11 +178,15 @@ async fn next<T>(patience: Duration, stream: &mut Streaming<T>) -> Result<Option
 
 /// A task's rounds as they go on.
 #[derive(Debug)]
-pub struct RoundViews(Streaming<proto::RoundView>);
+pub struct RoundViews {
+    views: Streaming<proto::RoundView>,
+    /// Ends the heartbeats.
+    _kept: DropGuard,
+}
 
 impl RoundViews {
     /// The next view; `None` when the task has ended. Fails when the coordinator is silent for [`SILENCE`].
     pub async fn next(&mut self) -> Result<Option<RoundView>, WireError> {
-        next(SILENCE, &mut self.0).await?.map(RoundView::try_from).transpose()
+        next(SILENCE, &mut self.views).await?.map(RoundView::try_from).transpose()
     }
 }

@@ -98,11 +98,11 @@ impl Chart {
         println!("  {:<11} {}", "round", heads.join(" "));
         let rows = locked(&self.rows);
         for round in (1..=self.rounds).map(RoundNumber) {
-            let cells: Vec<_> = self.sites.iter().filter_map(|site| rows.get(&(round, site.clone()))).collect();
-            let auprc =
-                |quality: &Option<Quality>| quality.as_ref().map_or("—".to_owned(), |q| format!("{:.3}", q.auprc));
-            let shown: Vec<String> = cells.iter().map(|(quality, _)| format!("{:>10}", auprc(quality))).collect();
-            let spent = cells.iter().map(|(_, spent)| spent.epsilon).fold(0.0, f64::max);
+            let cells: Vec<_> = self.sites.iter().map(|site| rows.get(&(round, site.clone()))).collect();
+            let auprc = |quality: Option<&Quality>| quality.map_or("—".to_owned(), |q| format!("{:.3}", q.auprc));
+            let quality = |cell: &Option<&Row>| auprc(cell.and_then(|(quality, _)| quality.as_ref()));
+            let shown: Vec<String> = cells.iter().map(|cell| format!("{:>10}", quality(cell))).collect();
+            let spent = cells.iter().flatten().map(|(_, spent)| spent.epsilon).fold(0.0, f64::max);
             println!("  {:<11} {}        ε = {spent:.2}", round.0, shown.join(" "));
         }
         println!();

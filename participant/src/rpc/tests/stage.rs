@@ -55,12 +55,22 @@ pub(super) struct Script {
     pub(super) late: LatePolicy,
     /// Whether the site is quarantined.
     pub(super) shut_out: bool,
+    /// Ends the task when an evaluation comes, and answers it when nobody watches any more.
+    pub(super) ends_before_it_answers: bool,
 }
 
 impl Default for Script {
     fn default() -> Self {
         let late = LatePolicy::Drop;
-        Self { pending: 0, broken_watches: 0, broken_uploads: 0, late_uploads: 0, late, shut_out: false }
+        Self {
+            pending: 0,
+            broken_watches: 0,
+            broken_uploads: 0,
+            late_uploads: 0,
+            late,
+            shut_out: false,
+            ends_before_it_answers: false,
+        }
     }
 }
 
@@ -288,6 +298,10 @@ impl Federation for Stage {
 
     async fn evaluation(&self, _: Certificate, evaluation: SignedDocument) -> Result<(), Status> {
         self.seen.send_modify(|seen| seen.evaluations.push(evaluation));
+        if self.script.lock().unwrap().ends_before_it_answers {
+            self.end(TaskState::Cancelled);
+            self.view.closed().await;
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use shared::{Clock, TaskId};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_stream::Stream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::view::{Activity, Heartbeat};
 use crate::{HEARTBEAT, convert, proto};
@@ -35,11 +36,11 @@ impl Presence {
         Heartbeat { sent_at: self.clock.now(), activity, percent }
     }
 
-    /// A heartbeat for `task_id` at once and then every [`HEARTBEAT`].
-    pub(super) fn heartbeats(&self, task_id: TaskId) -> Heartbeats {
+    /// A heartbeat for `task_id` at once and then every [`HEARTBEAT`], until `over`.
+    pub(super) fn heartbeats(&self, task_id: TaskId, over: CancellationToken) -> Heartbeats {
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Heartbeats { presence: self.clone(), task_id, beat }
+        Heartbeats { presence: self.clone(), task_id, beat, over: Box::pin(over.cancelled_owned()) }
     }
 }
 
@@ -49,17 +50,21 @@ impl fmt::Debug for Presence {
     }
 }
 
-/// The heartbeats of one watch, without end.
+/// The heartbeats of one watch.
 pub(super) struct Heartbeats {
     presence: Presence,
     task_id: TaskId,
     beat: Interval,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Stream for Heartbeats {
     type Item = proto::Heartbeat;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<proto::Heartbeat>> {
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         ready!(self.beat.poll_tick(cx));
         Poll::Ready(Some(convert::heartbeat(&self.task_id, self.presence.heartbeat())))
     }
