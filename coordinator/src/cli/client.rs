@@ -168,7 +168,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(response.json::<Problem>().await.map_err(unreachable)?.into())
+        Err(refusal(&response.bytes().await.map_err(broken)?))
     }
 }
 
@@ -182,10 +182,12 @@ async fn change(request: RequestBuilder) -> Result<Bytes, Failure> {
         (answered, _) => answered,
     };
     let (status, body) = answered.map_err(unreachable)?;
-    if status.is_success() {
-        return Ok(body);
-    }
-    Err(serde_json::from_slice::<Problem>(&body).map_err(unreachable)?.into())
+    if status.is_success() { Ok(body) } else { Err(refusal(&body)) }
+}
+
+/// What an answer says that is no success.
+fn refusal(body: &[u8]) -> Failure {
+    serde_json::from_slice::<Problem>(body).map_or_else(broken, Failure::from)
 }
 
 /// Status and whole body of an answer; an error where the connection was lost before.
