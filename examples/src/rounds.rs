@@ -6,7 +6,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::median;
+use crate::statistics::{median, megabytes};
 
 /// What one round took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -47,9 +47,8 @@ impl Rounds {
 }
 
 impl fmt::Display for Round {
-    #[expect(clippy::as_conversions, reason = "megabytes for people")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let megabytes = self.coordinator_peak_bytes as f64 / 1e6;
+        let megabytes = megabytes(self.coordinator_peak_bytes);
         let Self { round_s, coordinator_cpu_s, aggregation_cpu_s, .. } = self;
         write!(f, "{round_s:>9.3} {coordinator_cpu_s:>17.3} {aggregation_cpu_s:>17.3} {megabytes:>18.1}")
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::megabytes;
+
 /// What one round took and who counted in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Round {
@@ -38,7 +40,6 @@ pub struct Simulation {
 }
 
 impl fmt::Display for Simulation {
-    #[expect(clippy::as_conversions, reason = "megabytes for people")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} virtual participants × {} parameters", self.participants, self.dim)?;
         write!(f, "round  real s   peak MB  virtual s  invited  accepted   late  result   AUPRC")?;
@@ -49,7 +50,7 @@ impl fmt::Display for Simulation {
                 f,
                 "\n{number:<5} {:>7.3} {:>9.1} {:>10.1} {:>8} {:>9} {:>6}  {result:<6} {quality:>6}",
                 round.round_s,
-                round.peak_bytes as f64 / 1e6,
+                megabytes(round.peak_bytes),
                 round.virtual_s,
                 round.invited,
                 round.accepted,

@@ -1,7 +1,5 @@
 //! Makes the participants of a measurement: their updates, and their enrolment, some at a time.
 
-use std::sync::Arc;
-
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::ParamVector;
@@ -10,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::Args;
 use crate::coordinator::Door;
-use crate::participant::{Participant, Prepared};
+use crate::participant::Participant;
 
 /// How many different updates there are; participants share them, so that the measuring process stays small.
 const UPDATES: u32 = 4;
@@ -19,16 +17,16 @@ const ENROLLING: usize = 32;
 
 /// Enrols everybody who has a token.
 pub(crate) async fn enrol_all(args: &Args, door: &Door) -> anyhow::Result<Vec<Participant>> {
-    let prepared = (0..UPDATES.min(args.participants)).map(|seed| prepare(args, seed).map(Arc::new));
-    let prepared: Vec<Arc<Prepared>> = prepared.collect::<Result<_, _>>()?;
-    let mut waiting = door.tokens.iter().cloned().zip(prepared.iter().cycle().cloned());
+    let payloads = (0..UPDATES.min(args.participants)).map(|seed| payload(args, seed));
+    let payloads: Vec<Bytes> = payloads.collect::<Result<_, _>>()?;
+    let mut waiting = door.tokens.iter().cloned().zip(payloads.iter().cycle().cloned());
     let mut enrolling = JoinSet::new();
     let mut enrolled = Vec::new();
     loop {
         while enrolling.len() < ENROLLING {
-            let Some((token, prepared)) = waiting.next() else { break };
+            let Some((token, payload)) = waiting.next() else { break };
             let (address, ca) = (door.address.clone(), door.ca_certificate_pem.clone());
-            enrolling.spawn(async move { Participant::enrol(&address, &ca, token, prepared).await });
+            enrolling.spawn(async move { Participant::enrol(&address, &ca, token, payload).await });
         }
         match enrolling.join_next().await {
             Some(participant) => enrolled.push(participant??),
@@ -38,12 +36,12 @@ pub(crate) async fn enrol_all(args: &Args, door: &Door) -> anyhow::Result<Vec<Pa
 }
 
 /// An encoded random update.
-pub(crate) fn prepare(args: &Args, seed: u32) -> anyhow::Result<Prepared> {
+pub(crate) fn payload(args: &Args, seed: u32) -> anyhow::Result<Bytes> {
     let mut rng = ChaCha12Rng::seed_from_u64(u64::from(seed));
     let values = (0..args.dim).map(|_| uniform(rng.next_u32())).collect();
     let update = ParamVector::new(values)?;
     let encoding = args.encoding.encoding()?;
-    Ok(Prepared::new(Bytes::from(encoding.encode(&update, &mut |bytes| rng.fill_bytes(bytes)))))
+    Ok(Bytes::from(encoding.encode(&update, &mut |bytes| rng.fill_bytes(bytes))))
 }
 
 /// A number in [-1/8, 1/8).

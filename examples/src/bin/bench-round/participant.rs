@@ -28,29 +28,14 @@ pub(crate) enum News {
     Delivered { round: u32 },
 }
 
-/// The encoded update that a participant sends in every round, as it has prepared it.
-pub(crate) struct Prepared {
-    payload: Bytes,
-    chunks: ChunkDigests,
-}
-
-impl Prepared {
-    pub(crate) fn new(payload: Bytes) -> Self {
-        Self { chunks: ChunkDigests::of(&payload), payload }
-    }
-
-    pub(crate) fn byte_count(&self) -> u64 {
-        u64::try_from(self.payload.len()).unwrap_or(u64::MAX)
-    }
-}
-
 /// An enrolled participant with its connection.
 pub(crate) struct Participant {
     name: ParticipantId,
     identity: SigningKey,
     coordinator_key: PublicKey,
     client: Client,
-    prepared: Arc<Prepared>,
+    /// The encoded update that it sends in every round.
+    payload: Bytes,
 }
 
 impl Participant {
@@ -59,7 +44,7 @@ impl Participant {
         address: &str,
         ca: &str,
         (name, token): (ParticipantId, String),
-        prepared: Arc<Prepared>,
+        payload: Bytes,
     ) -> anyhow::Result<Self> {
         let request = CertificateRequest::new(&name)?;
         let identity = SigningKey::from_seed(&*random_bytes::<32>()?);
@@ -74,7 +59,7 @@ impl Participant {
         let tls = PemIdentity { certificate: &enrolled.certificate_pem, key: request.key_pem.expose() };
         let client = Client::connect(address, ca, Some(tls)).await?;
         let coordinator_key = enrolled.coordinator_key.parse()?;
-        Ok(Self { name, identity, coordinator_key, client, prepared })
+        Ok(Self { name, identity, coordinator_key, client, payload })
     }
 
     /// Takes part in the only task to its end.
@@ -166,20 +151,22 @@ impl AtWork {
 
     async fn deliver(&mut self, view: &RoundView) -> anyhow::Result<()> {
         self.fetch(view.checkpoint).await?;
-        let Participant { client, identity, coordinator_key, prepared, .. } = &self.participant;
+        let Participant { client, identity, coordinator_key, payload, .. } = &self.participant;
+        let update = payload.clone();
+        let chunks = spawn_blocking(move || ChunkDigests::of(&update)).await?;
         let header = UpdateHeader {
             round_id: view.round_id.clone(),
             participant_id: self.participant.name.clone(),
             task_digest: document_digest(&self.document),
             checkpoint: view.checkpoint,
             encoding: self.encoding()?,
-            byte_count: prepared.byte_count(),
-            payload: prepared.chunks.payload(),
+            byte_count: chunks.byte_count(),
+            payload: chunks.payload(),
             local_steps: self.task.recipe.local_steps,
         };
-        let open = UpdateOpen { header: identity.sign(&header)?, chunk_digests: prepared.chunks.as_slice().to_vec() };
+        let open = UpdateOpen { header: identity.sign(&header)?, chunk_digests: chunks.as_slice().to_vec() };
         let round = view.round_id.number.0;
-        let receipt = client.submit_update(open, prepared.payload.clone(), |_, _| ()).await?;
+        let receipt = client.submit_update(open, payload.clone(), |_, _| ()).await?;
         let receipt: UpdateReceipt = coordinator_key.open(&receipt)?;
         ensure!(receipt.payload == header.payload, "the receipt is of another update");
         self.tell(News::Delivered { round });

@@ -97,7 +97,7 @@ pub(crate) const ROWS: &[Row] = &[
         work_load: WorkLoad::Rounds { participants: 100, dim: 1_000_000 },
         goals: &[
             at_most(Figure::RoundSeconds, 0.8, flower(4.8)),
-            at_most(Figure::AggregationCpuSeconds, 0.3, flower(1.4)),
+            at_most(Figure::AggregationCpuSeconds, 0.3, Peer::None),
             at_most(Figure::CoordinatorMegabytes, 100.0, flower(2577.0)),
         ],
     },

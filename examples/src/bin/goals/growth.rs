@@ -1,10 +1,11 @@
 //! How a round grows: over participants with one size of model, and over parameters with one number of participants.
 
 use anyhow::Context;
+use examples::statistics::megabytes;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::measure::{Effort, megabytes, rounds};
+use crate::measure::{Effort, rounds};
 use crate::sibling::Siblings;
 
 /// How many parameters the model has while participants grow in number.

@@ -2,7 +2,7 @@
 
 use examples::rounds::{Recovery, Rounds, Victim};
 use examples::simulation::Simulation;
-use examples::statistics::median;
+use examples::statistics::{median, megabytes};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -61,12 +61,6 @@ fn recovery(siblings: &Siblings, victim: Victim, kills: u32) -> anyhow::Result<F
     let once = |_| Ok(ask::<Recovery>(&siblings.bench_round, &arguments)?.goes_on_s);
     let seconds = (0..kills).map(once).collect::<anyhow::Result<Vec<f64>>>()?;
     Ok(vec![(Figure::SecondsUntilItGoesOn, median(seconds).context("nobody was killed")?)])
-}
-
-/// Bytes in megabytes of 10^6.
-#[expect(clippy::as_conversions, reason = "megabytes for people")]
-pub(crate) fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 #[cfg(test)]
