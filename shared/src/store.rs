@@ -88,7 +88,15 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
-    /// The engine failed: disk full, file damaged, access refused.
+    /// What was acknowledged is not there any more, or does not read.
+    #[error("the store at `{location}` is damaged: {what}")]
+    Damaged {
+        /// Path or address.
+        location: String,
+        /// What is missing.
+        what: String,
+    },
+    /// The engine failed: disk full, access refused.
     #[error("the store at `{location}` failed: {reason}")]
     Engine {
         /// Path or address.
@@ -103,6 +111,7 @@ impl Explain for StoreError {
         match self {
             Self::Conflict { .. } => "store-conflict",
             Self::TooLarge { .. } => "store-too-large",
+            Self::Damaged { .. } => "store-damaged",
             Self::Engine { .. } => "store-engine",
         }
     }
@@ -111,6 +120,9 @@ impl Explain for StoreError {
         match self {
             Self::Conflict { .. } => "read again and retry; nothing was changed",
             Self::TooLarge { .. } => "split the value; nothing was changed",
+            Self::Damaged { .. } => {
+                "check the disk, and put back a copy of the folder that was made while nobody had it open"
+            }
             Self::Engine { .. } => "check free space, permissions and that no other process has the store open",
         }
     }

@@ -102,21 +102,66 @@ fn a_path_that_is_no_folder_is_refused_by_name() {
     assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
 }
 
-#[test]
-fn damage_is_an_error_or_harms_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SledStore::open(folder.path()).unwrap();
+/// A closed store in `folder` with sixty batches.
+fn sixty_batches(folder: &Path) {
+    let store = SledStore::open(folder).unwrap();
     (0..60).for_each(|number| store.apply(numbered(number)).unwrap());
-    drop(store);
-    let log = folder.path().join("db");
-    let mut bytes = std::fs::read(&log).unwrap();
-    bytes[100..40_000].fill(0x55);
-    std::fs::write(&log, bytes).unwrap();
-    match SledStore::open(folder.path()) {
-        Err(error) => assert!(error.to_string().ends_with("its files are damaged"), "{error}"),
-        // The damage may have hit only what sled had moved elsewhere.
-        Ok(store) => assert_eq!(count_whole_batches(&store), 60),
+}
+
+/// Copies the store in `from`, which is closed, to `to`, with `log` as its log.
+fn copy_with_log(from: &Path, to: &Path, log: &[u8]) {
+    for name in ["conf", "acknowledged"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
+    std::fs::write(to.join("db"), log).unwrap();
+}
+
+#[test]
+fn damage_anywhere_in_the_log_is_an_error_or_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    sixty_batches(folder.path());
+    let log = std::fs::read(folder.path().join("db")).unwrap();
+    let mut refused = 0;
+    for start in (100..log.len()).step_by(100_000) {
+        let mut damaged = log.clone();
+        damaged.iter_mut().skip(start).take(40_000).for_each(|byte| *byte = 0x55);
+        let copy = tempfile::tempdir().unwrap();
+        copy_with_log(folder.path(), copy.path(), &damaged);
+        match SledStore::open(copy.path()) {
+            Err(StoreError::Damaged { .. }) => refused += 1,
+            Err(error) => panic!("{start}: {error}"),
+            // The damage hit only what sled had moved elsewhere.
+            Ok(store) => assert_eq!(count_whole_batches(&store), 60, "{start}"),
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn a_log_that_is_older_than_what_was_acknowledged_is_refused() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sixty_batches(folder.path());
+    let older = std::fs::read(folder.path().join("db")).unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    (60..63).for_each(|number| store.apply(numbered(number)).unwrap());
+    drop(store);
+    copy_with_log(folder.path(), copy.path(), &older);
+    let error = SledStore::open(copy.path()).unwrap_err();
+    assert_eq!(error.code(), "store-damaged");
+    assert!(error.to_string().ends_with("is damaged: the last 3 of 63 batches are lost"), "{error}");
+}
+
+#[test]
+fn entries_that_are_lost_without_a_trace_are_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    sixty_batches(folder.path());
+    let sled = open_patiently(&sled::Config::new().path(folder.path()).segment_size(SEGMENT_BYTES)).ok().unwrap();
+    let (key, _) = sled.scan_prefix(entry_key("small", b"")).next().unwrap().unwrap();
+    sled.remove(key).unwrap();
+    sled.flush().unwrap();
+    drop(sled);
+    let error = SledStore::open(folder.path()).unwrap_err();
+    assert!(error.to_string().ends_with("is damaged: entries are lost"), "{error}");
 }
 
 #[test]
