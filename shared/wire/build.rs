@@ -5,6 +5,9 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(["federation.proto"], ["proto"])?;
-    tonic_prost_build::configure().bytes(".ringfence.federation.v1.Chunk").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".ringfence.federation.v1.Chunk")
+        .codec_path("crate::codec::LeanCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,9 +1,6 @@
-//! What both ends of a connection agree on: sockets, flow control, signs of life. Measured by `benches/stream.rs`.
+//! What both ends of a connection agree on: flow control, signs of life. Measured by `benches/stream.rs`.
 
 use std::time::Duration;
-
-use tokio::io::BufReader;
-use tokio::net::TcpStream;
 
 /// What one TLS record carries at most (RFC 8446, section 5.1).
 const RECORD_BYTES: u32 = 16 * 1024;
@@ -25,16 +22,3 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// The longest a TCP connection and its TLS handshake may take.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// What is read from a socket at once: a full TLS record with what stands around it. TLS alone would ask for 4 KiB at a
-/// time; more is held by every connection, busy or not.
-const READ_BYTES: usize = 17 * 1024;
-
-/// A socket under TLS.
-pub(crate) type Socket = BufReader<TcpStream>;
-
-/// Prepares a connected socket: no waiting for more to send, and large reads.
-pub(crate) fn socket(stream: TcpStream) -> std::io::Result<Socket> {
-    stream.set_nodelay(true)?;
-    Ok(BufReader::with_capacity(READ_BYTES, stream))
-}

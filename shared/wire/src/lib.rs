@@ -4,12 +4,14 @@
 //! participant's work, and so is every signature. No message here can carry an event.
 
 pub mod client;
+mod codec;
 mod convert;
 pub mod decode;
 mod error;
 mod http2;
 mod proto;
 pub mod server;
+mod socket;
 mod tls;
 mod view;
 

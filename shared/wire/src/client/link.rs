@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use crate::socket::Socket;
 use crate::tls::{PemIdentity, client_config};
 use crate::{WireError, http2};
 
@@ -70,7 +71,7 @@ impl Link {
 
 impl Dialler {
     async fn dial(&self) -> io::Result<SendRequest<Body>> {
-        let socket = http2::socket(TcpStream::connect((self.host.as_str(), self.port)).await?)?;
+        let socket = Socket::new(TcpStream::connect((self.host.as_str(), self.port)).await?)?;
         let stream = self.tls.connect(self.name.clone(), socket).await?;
         let handshake = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -20,8 +20,9 @@ use super::download;
 use super::seats::{Seat, Seats};
 use super::service::Service;
 use super::{Certificate, Federation, Gate, Limits, ServerIdentity};
-use crate::http2::{self, Socket};
+use crate::http2;
 use crate::proto::federation_server::FederationServer;
+use crate::socket::Socket;
 use crate::tls::server_config;
 use crate::{MAX_MESSAGE_BYTES, WireError};
 
@@ -113,7 +114,7 @@ impl<F: Federation> Acceptor<F> {
     }
 
     async fn handshake(&self, stream: TcpStream) -> std::io::Result<TlsStream<Socket>> {
-        self.tls.accept(http2::socket(stream)?).await
+        self.tls.accept(Socket::new(stream)?).await
     }
 
     /// Answers the calls on one connection, to its end.
