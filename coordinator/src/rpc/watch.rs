@@ -8,6 +8,7 @@ use shared_wire::server::{Answers, Certificate, Heartbeats};
 use shared_wire::{HEARTBEAT, RoundView, Status, TaskView};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::coordinator::Running;
@@ -18,6 +19,9 @@ use crate::{Coordinator, Error};
 
 /// How many views may wait for a slow watcher.
 const WAITING: usize = 2;
+
+/// Boxed, because a channel holds room for 32 messages, however few may wait in it.
+type Sent = Box<Result<RoundView, Status>>;
 
 pub(super) fn task_view(running: &Running) -> TaskView {
     let snapshot = running.handle.snapshot();
@@ -41,10 +45,10 @@ impl Watch {
     pub(super) fn views(self, heartbeats: Heartbeats) -> Answers<RoundView> {
         let (views, stream) = mpsc::channel(WAITING);
         self.coordinator.tracker.clone().spawn(self.send(heartbeats, views));
-        Box::pin(ReceiverStream::new(stream))
+        Box::pin(ReceiverStream::new(stream).map(|view| *view))
     }
 
-    async fn send(mut self, mut heartbeats: Heartbeats, views: mpsc::Sender<Result<RoundView, Status>>) {
+    async fn send(mut self, mut heartbeats: Heartbeats, views: mpsc::Sender<Sent>) {
         let mut rights = self.coordinator.registry.changes();
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,7 +57,7 @@ impl Watch {
             if due {
                 let view = self.view();
                 let last = view.as_ref().map_or(true, |view| view.task_state.is_over());
-                if views.send(view).await.is_err() || last {
+                if views.send(Box::new(view)).await.is_err() || last {
                     return;
                 }
             }
@@ -61,7 +65,7 @@ impl Watch {
                 () = views.closed() => return,
                 () = self.coordinator.stop.cancelled() => {
                     // A watcher that does not read any more misses nothing but the reason.
-                    let _ = views.try_send(Err(Error::Unavailable.into()));
+                    let _ = views.try_send(Box::new(Err(Error::Unavailable.into())));
                     return;
                 }
                 changed = self.handle.snapshots.changed() => {
@@ -81,7 +85,7 @@ impl Watch {
                     }
                     Ok(None) => return,
                     Err(status) => {
-                        let _ = views.try_send(Err(status));
+                        let _ = views.try_send(Box::new(Err(status)));
                         return;
                     }
                 },
