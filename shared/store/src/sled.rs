@@ -23,7 +23,7 @@ use self::whole::{Note, TALLY_KEY, Tally};
 use crate::limits;
 
 /// How much of the store sled may keep in memory, in bytes.
-const CACHE_BYTES: u64 = 128 * 1024 * 1024;
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often and with what pause a locked store is tried before it is refused.
 const LOCK_ATTEMPTS: u32 = 25;
