@@ -20,7 +20,7 @@ pub enum LocalTraining {
     /// A pull α (w − w₀) and a linear term (Acar et al. 2021, "Federated Learning Based on Dynamic Regularization",
     /// Algorithm 1). α is the server step's.
     FedDyn {
-        /// α, above 0.
+        /// α, above 0. The pull holds the model after some 1 / (α · learning rate) steps: more of them only add noise.
         alpha: f64,
     },
     /// The correction c − cᵢ (Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated

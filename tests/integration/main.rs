@@ -1,6 +1,6 @@
 //! Ringfence's one integration binary. Each module states facts about the whole: that the rooms stand where the design
 //! says (`tidy`), that the documents tell the truth (`docs`), and that the real binaries, started as processes (`world`),
-//! serve (`serving`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`); that no
+//! serve (`serving`), learn (`local_training`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`); that no
 //! schedule of faults loses or doubles an update (`simulation`); and that what is fuzzed has its seeds (`fuzz_seeds`).
 
 #[cfg(test)]
@@ -11,6 +11,8 @@ mod docs;
 mod fuzz_seeds;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod local_training;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -129,6 +129,15 @@ impl World {
         until(&format!("round {number} to be {what}"), async || Some(self.round(number).await).filter(&holds)).await
     }
 
+    /// The file to which the operator downloads a committed round's transcript.
+    pub(crate) fn transcript(&self, number: u32) -> PathBuf {
+        let file = self.folder.path().join(format!("round-{number}"));
+        let number = number.to_string();
+        let said = self.operator(&["round", "transcript", TASK, &number, "--out", file.to_str().unwrap()]);
+        assert_eq!(said.status, Some(0), "{said:?}");
+        file
+    }
+
     /// Waits until the task has ended, and gives its release's id.
     pub(crate) async fn released(&self) -> String {
         let ended = async || Some(self.task().await).filter(|task| task["state"] != "running");
