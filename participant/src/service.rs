@@ -155,9 +155,8 @@ impl Service {
         let service = Arc::clone(self);
         let work = move || {
             let releases = service.releases()?.ok_or(ReleaseFault::NothingBefore)?;
-            let installed = releases.roll_back()?;
+            let installed = releases.roll_back(|installed| service.site.record_release(installed, None))?;
             service.serve_current()?;
-            service.site.record_release(&installed, None)?;
             Ok(installed.release)
         };
         blocking(work).await

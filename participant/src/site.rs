@@ -204,7 +204,7 @@ impl Site {
         Ok(self.store.apply(Batch::new().put(key, canonical::encode(document)?))?)
     }
 
-    /// Notes in the audit log that a release verified and serves: on the operator's signed `promotion`, or without one
+    /// Notes in the audit log that a release verified and is to serve: on the operator's signed `promotion`, or without one
     /// where the site went back by itself.
     pub(crate) fn record_release(
         &self,

@@ -143,9 +143,8 @@ impl Membership {
                 participant_id: &site.participant_id,
                 own_update: updates.receipt(&release.round_id)?.map(|receipt| receipt.payload),
             };
-            let installed = releases.install(&bundle, &word, &expected)?;
-            site.record_release(&installed, Some(word.document()))?;
-            Ok(installed)
+            let log = |installed: &Installed| site.record_release(installed, Some(word.document()));
+            releases.install(&bundle, &word, &expected, log)
         };
         blocking(work).await
     }

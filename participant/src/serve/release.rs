@@ -131,12 +131,14 @@ impl Releases {
     }
 
     /// Verifies `bundle`, and makes it the serving release on the operator's `word`. What served before is kept for
-    /// rollback, unless the operator went back from it.
+    /// rollback, unless the operator went back from it. `log` is told before the release serves: a crash in between
+    /// leaves an entry of what was not done yet, never something that was done without its entry.
     pub fn install(
         &self,
         bundle: &ReleaseBundle,
         word: &Word,
         expected: &Expected<'_>,
+        log: impl FnOnce(&Installed) -> Result<(), SiteError>,
     ) -> Result<Installed, SiteError> {
         let installed = bundle.verify(&self.coordinator)?;
         bundle.fits(expected, &self.coordinator)?;
@@ -152,6 +154,7 @@ impl Releases {
         if word.goes_back() {
             batch = without_previous(batch);
         }
+        log(&installed)?;
         self.store.apply(batch)?;
         metrics::counter!("ringfence_releases_installed_total").increment(1);
         Ok(installed)
@@ -162,11 +165,12 @@ impl Releases {
         self.load(CURRENT)?.map(|bundle| bundle.verify(&self.coordinator)).transpose()
     }
 
-    /// Makes the release before the serving one serve again, until the operator's next word.
-    pub fn roll_back(&self) -> Result<Installed, SiteError> {
+    /// Makes the release before the serving one serve again, until the operator's next word. `log` is told first.
+    pub fn roll_back(&self, log: impl FnOnce(&Installed) -> Result<(), SiteError>) -> Result<Installed, SiteError> {
         let previous = self.load(PREVIOUS)?.ok_or(ReleaseFault::NothingBefore)?;
         let installed = previous.verify(&self.coordinator)?;
         let batch = put(unchanged(self.load(CURRENT)?.as_ref())?, CURRENT, &previous)?;
+        log(&installed)?;
         self.store.apply(without_previous(batch))?;
         Ok(installed)
     }

@@ -2,6 +2,7 @@
 //! hold.
 
 use shared::Explain;
+use shared::store::StoreError;
 use shared_crypto::{SigningKey, digest};
 use shared_store::MemoryStore;
 
@@ -22,17 +23,25 @@ fn install(releases: &Releases, published: &Published) -> Result<Installed, Site
 
 fn install_bundle(releases: &Releases, published: &Published, bundle: &ReleaseBundle) -> Result<Installed, SiteError> {
     let word = releases.hear(published.promotion(published.release.round_id.number.0.into(), None))?.unwrap();
-    releases.install(bundle, &word, &published.expected(&participant_id()))
+    releases.install(bundle, &word, &published.expected(&participant_id()), unlogged)
 }
 
 /// Obeys the operator's word on a release: what serves afterwards, or the code of the refusal.
 fn obey(releases: &Releases, published: &Published, promotion: SignedDocument) -> Result<String, &'static str> {
     let heard = releases.hear(promotion).map_err(|error| error.code())?;
     if let Some(word) = heard {
-        let installed = releases.install(&published.bundle(), &word, &published.expected(&participant_id()));
+        let installed = releases.install(&published.bundle(), &word, &published.expected(&participant_id()), unlogged);
         installed.map_err(|error| error.code())?;
     }
     Ok(serving(releases).unwrap())
+}
+
+fn unlogged(_: &Installed) -> Result<(), SiteError> {
+    Ok(())
+}
+
+fn full_log(_: &Installed) -> Result<(), SiteError> {
+    Err(StoreError::Engine { location: "the log".to_owned(), reason: "no storage space".to_owned() }.into())
 }
 
 fn serving(releases: &Releases) -> Option<String> {
@@ -131,15 +140,33 @@ fn r4_an_update_may_be_left_out_only_of_a_round_that_says_so() {
 }
 
 #[test]
+fn nothing_serves_that_could_not_be_logged() {
+    let store = Arc::new(MemoryStore::default());
+    let releases = releases(&store);
+    let published = [1, 2].map(Published::new);
+    let try_installing = |published: &Published, word: u64| {
+        let word = releases.hear(published.promotion(word, None)).unwrap().unwrap();
+        releases.install(&published.bundle(), &word, &published.expected(&participant_id()), full_log)
+    };
+    assert!(try_installing(&published[0], 1).is_err());
+    assert!(is_untouched(&store));
+    for (number, published) in (1..).zip(&published) {
+        obey(&releases, published, published.promotion(number, None)).unwrap();
+    }
+    assert!(releases.roll_back(full_log).is_err());
+    assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
+}
+
+#[test]
 fn rolling_back_goes_one_step_and_no_further() {
     let store = Arc::new(MemoryStore::default());
     let releases = releases(&store);
     for number in 1..=3 {
         install(&releases, &Published::new(number)).unwrap();
     }
-    assert_eq!(releases.roll_back().unwrap().release.release_id.as_str(), "guard-2");
+    assert_eq!(releases.roll_back(unlogged).unwrap().release.release_id.as_str(), "guard-2");
     assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
-    let refused = releases.roll_back();
+    let refused = releases.roll_back(unlogged);
     assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::NothingBefore))));
 }
 
@@ -150,7 +177,7 @@ fn installing_the_same_release_again_keeps_the_one_before_it() {
     for (number, published) in [(1, &first), (2, &second), (3, &second)] {
         obey(&releases, published, published.promotion(number, None)).unwrap();
     }
-    assert_eq!(releases.roll_back().unwrap().release.release_id.as_str(), "guard-1");
+    assert_eq!(releases.roll_back(unlogged).unwrap().release.release_id.as_str(), "guard-1");
 }
 
 #[test]
@@ -184,7 +211,7 @@ fn a_site_goes_back_on_the_operators_word_and_not_forward_again_by_itself() {
     obey(&releases, &second, second.promotion(2, None)).unwrap();
     let back = first.promotion(3, Some(second.release.release_id.clone()));
     assert_eq!(obey(&releases, &first, back).unwrap(), "guard-1");
-    assert!(matches!(releases.roll_back(), Err(SiteError::Release(ReleaseFault::NothingBefore))));
+    assert!(matches!(releases.roll_back(unlogged), Err(SiteError::Release(ReleaseFault::NothingBefore))));
 }
 
 #[test]
@@ -193,7 +220,7 @@ fn a_site_that_went_back_by_itself_stays_there_until_the_next_word() {
     let [first, second, third] = [1, 2, 3].map(Published::new);
     obey(&releases, &first, first.promotion(1, None)).unwrap();
     obey(&releases, &second, second.promotion(2, None)).unwrap();
-    releases.roll_back().unwrap();
+    releases.roll_back(unlogged).unwrap();
     assert_eq!(obey(&releases, &second, second.promotion(2, None)).unwrap(), "guard-1");
     assert_eq!(obey(&releases, &third, third.promotion(3, None)).unwrap(), "guard-3");
 }
@@ -215,8 +242,8 @@ fn of_two_words_obeyed_at_once_one_is_refused() {
     let [first, second] = [1, 2].map(Published::new);
     let [older, newer] = [(&first, 1), (&second, 2)]
         .map(|(published, number)| releases.hear(published.promotion(number, None)).unwrap().unwrap());
-    releases.install(&second.bundle(), &newer, &second.expected(&participant_id())).unwrap();
-    let late = releases.install(&first.bundle(), &older, &first.expected(&participant_id()));
+    releases.install(&second.bundle(), &newer, &second.expected(&participant_id()), unlogged).unwrap();
+    let late = releases.install(&first.bundle(), &older, &first.expected(&participant_id()), unlogged);
     assert!(matches!(late, Err(SiteError::Store(_))));
     assert_eq!(serving(&releases).as_deref(), Some("guard-2"));
 }
