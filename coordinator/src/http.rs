@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 
 use self::access::Actor;
 use self::idempotency::Answers;
+pub(crate) use self::idempotency::RUNNING;
 use crate::error::Class;
 use crate::guard::Guarded;
 use crate::{Coordinator, Error};

@@ -1,10 +1,12 @@
 //! The admin API's client: finds the coordinator through its data folder, and hands its answers on as they come.
 //!
 //! A call that may change something has a name of its own (`Idempotency-Key`). Where the connection is lost before the
-//! answer is there, it is made once more by the same name, and done once.
+//! answer is there, it is made once more by the same name, and done once; where it is still being done, its answer is
+//! waited for.
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
@@ -15,12 +17,16 @@ use shared_ops::problem::Problem;
 use shared_wire::Bytes;
 
 use super::outgoing::Outgoing;
+use crate::http::RUNNING;
 use crate::start::Addresses;
 use crate::{Config, Error};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// As many random bytes as a UUID has.
 const KEY_BYTES: usize = 16;
+/// How often a call is asked for that is still being made, and with what pause.
+const ATTEMPTS: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(250);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -178,11 +184,25 @@ async fn change(request: RequestBuilder) -> Result<Bytes, Failure> {
     let request = request.header(IDEMPOTENCY_KEY, hex::encode(*key));
     let again = request.try_clone();
     let answered = match (exchange(request).await, again) {
-        (Err(_lost), Some(again)) => exchange(again).await,
+        (Err(_lost), Some(again)) => repeat(again).await,
         (answered, _) => answered,
     };
     let (status, body) = answered.map_err(unreachable)?;
     if status.is_success() { Ok(body) } else { Err(refusal(&body)) }
+}
+
+/// Makes a call again; waits while it is still being made.
+async fn repeat(request: RequestBuilder) -> reqwest::Result<(StatusCode, Bytes)> {
+    for _ in 1..ATTEMPTS {
+        let Some(copy) = request.try_clone() else { break };
+        let (status, body) = exchange(copy).await?;
+        let problem = serde_json::from_slice::<Problem>(&body);
+        if status != StatusCode::CONFLICT || !problem.is_ok_and(|problem| problem.code == RUNNING) {
+            return Ok((status, body));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    exchange(request).await
 }
 
 /// What an answer says that is no success.
@@ -226,9 +246,9 @@ mod tests {
 
     use super::*;
 
-    /// A server that loses each of the first `lost` connections when it has read the request, and answers after that; the
-    /// keys that came.
-    async fn forgetful(lost: usize) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+    /// A server that loses each of the first `lost` connections when it has read the request, says to the next `busy` that
+    /// the call is being made, and answers after that; the keys that came.
+    async fn forgetful(lost: usize, busy: usize) -> (String, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/call", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
@@ -239,9 +259,15 @@ mod tests {
                 while let Some(line) = lines.next_line().await.unwrap().filter(|line| !line.is_empty()) {
                     keys.extend(line.strip_prefix("idempotency-key: ").map(str::to_owned));
                 }
-                if keys.len() > lost {
-                    let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-                    lines.into_inner().into_inner().write_all(answer).await.unwrap();
+                if keys.len() <= lost {
+                    continue;
+                }
+                let is_busy = keys.len() <= lost + busy;
+                let (status, body) =
+                    if is_busy { ("409 Conflict", running()) } else { ("201 Created", "{}".to_owned()) };
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                lines.into_inner().into_inner().write_all((head + &body).as_bytes()).await.unwrap();
+                if !is_busy {
                     return keys;
                 }
             }
@@ -249,17 +275,22 @@ mod tests {
         (address, serving)
     }
 
+    fn running() -> String {
+        let problem = json!({"type": "", "title": "", "status": 409, "detail": "", "code": RUNNING, "hint": ""});
+        problem.to_string()
+    }
+
     #[tokio::test]
     async fn a_call_whose_connection_is_lost_is_made_once_more_by_the_same_name() {
         let http = reqwest::Client::new();
-        for lost in [0, 1] {
-            let (address, serving) = forgetful(lost).await;
+        for (lost, busy) in [(0, 0), (1, 0), (1, 2)] {
+            let (address, serving) = forgetful(lost, busy).await;
             assert_eq!(change(http.post(&address)).await.unwrap(), "{}");
             let keys = serving.await.unwrap();
-            assert_eq!((keys.len(), keys[0].len()), (lost + 1, KEY_BYTES * 2));
+            assert_eq!((keys.len(), keys[0].len()), (lost + busy + 1, KEY_BYTES * 2));
             assert!(keys.iter().all(|key| *key == keys[0]));
         }
-        let (address, serving) = forgetful(2).await;
+        let (address, serving) = forgetful(2, 0).await;
         assert!(change(http.delete(&address)).await.is_err(), "two losses are enough");
         serving.abort();
     }

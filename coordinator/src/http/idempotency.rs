@@ -29,6 +29,8 @@ use super::access::{Actor, may_change};
 use crate::config::Limits;
 use crate::{Error, durable};
 
+/// The code of the answer to a call that is being made.
+pub(crate) const RUNNING: &str = "idempotency-running";
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -55,7 +57,7 @@ impl Explain for KeyError {
         match self {
             Self::Malformed => "idempotency-key",
             Self::TooLarge(_) => "request-too-large",
-            Self::Running => "idempotency-running",
+            Self::Running => RUNNING,
             Self::Reused => "idempotency-reused",
         }
     }
