@@ -1,7 +1,8 @@
 //! Ringfence's one integration binary. Each module states facts about the whole: that the rooms stand where the design
 //! says (`tidy`), that the documents tell the truth (`docs`), and that the real binaries, started as processes (`world`),
-//! serve (`serving`), learn (`local_training`), survive being killed (`kill`, `short_phases`) and bear what is broken or hostile (`bad_input`); that no
-//! schedule of faults loses or doubles an update (`simulation`); and that what is fuzzed has its seeds (`fuzz_seeds`).
+//! serve (`serving`), learn (`local_training`), survive being killed (`kill`, `short_phases`) and bear what is broken,
+//! hostile (`bad_input`) or slow (`slow_sender`); that no schedule of faults loses or doubles an update (`simulation`); and
+//! that what is fuzzed has its seeds (`fuzz_seeds`).
 
 #[cfg(test)]
 mod bad_input;
@@ -23,6 +24,8 @@ mod serving;
 mod short_phases;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod slow_sender;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

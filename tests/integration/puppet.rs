@@ -29,6 +29,11 @@ pub(crate) struct Puppet {
 impl Puppet {
     /// Enrols as `name`; its models will have `params` parameters.
     pub(crate) async fn enrol(world: &World, name: &str, params: usize) -> Self {
+        Self::enrol_over(world, &world.address(), name, params).await
+    }
+
+    /// The same, by another way to the coordinator.
+    pub(crate) async fn enrol_over(world: &World, address: &str, name: &str, params: usize) -> Self {
         let (token, ca_pem) = world.token(name).await;
         let name = ParticipantId::new(name).unwrap();
         let request = CertificateRequest::new(&name).unwrap();
@@ -39,11 +44,11 @@ impl Puppet {
             csr_pem: request.csr_pem,
             identity_key: identity.public().to_string(),
         };
-        let stranger = Client::connect(&world.address(), &ca_pem, None).await.unwrap();
+        let stranger = Client::connect(address, &ca_pem, None).await.unwrap();
         let answer = stranger.enrol(identity.sign(&enrolment).unwrap()).await.unwrap();
         let EnrolAnswer::Enrolled(enrolled) = answer else { panic!("{answer:?}") };
         let tls = PemIdentity { certificate: &enrolled.certificate_pem, key: request.key_pem.expose() };
-        let client = Client::connect(&world.address(), &ca_pem, Some(tls)).await.unwrap();
+        let client = Client::connect(address, &ca_pem, Some(tls)).await.unwrap();
         Self { name, identity, client, coordinator: enrolled.coordinator_key.parse().unwrap(), params }
     }
 
@@ -78,7 +83,13 @@ impl Puppet {
 
     /// Delivers an update; the coordinator's receipt.
     pub(crate) async fn deliver(&self, update: &Update) -> UpdateReceipt {
-        let send = async || self.client.submit_update(update.open.clone(), update.payload.clone(), |_, _| ()).await;
+        self.deliver_telling(update, || ()).await
+    }
+
+    /// The same, told when it may begin to send, and of each progress.
+    pub(crate) async fn deliver_telling(&self, update: &Update, mut tell: impl FnMut() + Send) -> UpdateReceipt {
+        let (open, payload) = (&update.open, &update.payload);
+        let send = async || self.client.submit_update(open.clone(), payload.clone(), |_, _| tell()).await;
         self.coordinator.open(&patiently("submit update", send).await).unwrap()
     }
 

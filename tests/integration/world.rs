@@ -50,9 +50,14 @@ pub(crate) struct Site {
 impl World {
     /// Starts a coordinator in a fresh folder.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with settings by their environment variables.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let serving =
-            Serving::start(&mut coordinator(folder.path(), "127.0.0.1:0", "127.0.0.1:0"), &log(folder.path()));
+        let mut command = coordinator(folder.path(), "127.0.0.1:0", "127.0.0.1:0");
+        let serving = Serving::start(command.envs(settings.iter().copied()), &log(folder.path()));
         let address = |of: &str| serving.addresses[of].as_str().unwrap().to_owned();
         let token = std::fs::read_to_string(folder.path().join("coordinator/admin.token")).unwrap();
         Self {
