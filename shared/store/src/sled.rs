@@ -29,6 +29,9 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const LOCK_ATTEMPTS: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// What is wrong where sled itself sees the damage.
+const UNREADABLE: &str = "its log does not read";
+
 /// A store in a folder of the local disk. One process at a time may have it open.
 #[derive(Debug)]
 pub struct SledStore {
@@ -172,7 +175,7 @@ impl SledStore {
     }
 
     fn sled_failed(&self, error: &sled::Error) -> StoreError {
-        self.failed(reason(error))
+        sled_error(&self.path, error)
     }
 
     fn failed(&self, reason: impl ToString) -> StoreError {
@@ -245,13 +248,9 @@ enum Unopened {
 
 impl Unopened {
     fn at(self, path: &Path) -> StoreError {
-        let location = path.display().to_string();
         match self {
-            Self::Failed(sled::Error::Corruption { .. }) => {
-                StoreError::Damaged { location, what: "its log does not read".to_owned() }
-            }
-            Self::Failed(error) => StoreError::Engine { location, reason: reason(&error) },
-            Self::Damaged(what) => StoreError::Damaged { location, what },
+            Self::Failed(error) => sled_error(path, &error),
+            Self::Damaged(what) => damaged(path, what),
         }
     }
 }
@@ -286,7 +285,7 @@ fn tally_of_whole(sled: &sled::Db, noted: u64) -> Result<Tally, Unopened> {
 fn caught<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<T, Unopened> {
     match catch_unwind(AssertUnwindSafe(operation)) {
         Ok(done) => done.map_err(Unopened::Failed),
-        Err(_) => Err(Unopened::Damaged("its log does not read".to_owned())),
+        Err(_) => Err(Unopened::Damaged(UNREADABLE.to_owned())),
     }
 }
 
@@ -302,6 +301,17 @@ fn reason(error: &sled::Error) -> String {
 /// sled gives no kind for this error, only a text.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
+fn sled_error(path: &Path, error: &sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } => damaged(path, UNREADABLE.to_owned()),
+        error => engine_error(path, reason(error)),
+    }
+}
+
+fn damaged(path: &Path, what: String) -> StoreError {
+    StoreError::Damaged { location: path.display().to_string(), what }
 }
 
 fn engine_error(path: &Path, reason: String) -> StoreError {
