@@ -82,7 +82,7 @@ impl Journal {
     /// Moves what is in the outbox into the log, now if that works, else later.
     pub(crate) fn drain_or_defer(&self) {
         if let Err(error) = self.drain() {
-            tracing::warn!(%error, "audit records stay in the outbox for now");
+            tracing::warn!(%error, "audit records could not be moved into the log; they wait in the outbox for the next ones");
         }
     }
 

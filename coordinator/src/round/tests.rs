@@ -30,11 +30,17 @@ use crate::{Error, Outcome, durable, release};
 /// Lets all sites do their part until the task has ended, or the store fails.
 fn run(driver: &mut Driver) -> Result<(), Error> {
     while !driver.has_ended() {
-        driver.advance()?;
-        let deeds: Vec<_> = SITES.iter().filter_map(|site| next_deed(site, driver)).collect();
-        for deed in deeds {
-            driver.offer(vec![deed?])?.remove(0)?;
-        }
+        step(driver)?;
+    }
+    Ok(())
+}
+
+/// Does what is due, and then what each site has to do.
+fn step(driver: &mut Driver) -> Result<(), Error> {
+    driver.advance()?;
+    let deeds: Vec<_> = SITES.iter().filter_map(|site| next_deed(site, driver)).collect();
+    for deed in deeds {
+        driver.offer(vec![deed?])?.remove(0)?;
     }
     Ok(())
 }

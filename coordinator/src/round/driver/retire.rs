@@ -1,5 +1,5 @@
 //! Removes the files of rounds that are too long ago, so that the disk does not fill. What cannot be removed now is
-//! removed after the next round; a round never waits for it.
+//! removed after the next round, or with all that its own round leaves behind; a round never waits for it.
 
 use shared::round::RoundState;
 use shared::store::{Batch, Store};
@@ -18,7 +18,7 @@ impl Driver {
         self.sweep();
         while let Some(round) = self.expendable() {
             if let Err(error) = self.remove(&round) {
-                return tracing::warn!(%error, "the files of an old round stay for now");
+                return tracing::warn!(%error, "the files of an old round could not be removed; they are tried again after the next round");
             }
         }
     }
@@ -30,7 +30,7 @@ impl Driver {
         let round_id = self.round_id(RoundNumber(number));
         self.context.senders.forget(&round_id);
         if let Err(error) = self.remove_uncounted(&round_id) {
-            tracing::warn!(%round_id, %error, "updates that do not count stay for now");
+            tracing::warn!(%round_id, %error, "updates that do not count could not be removed; they go with the other files of their round");
         }
     }
 
@@ -56,6 +56,7 @@ impl Driver {
         (old && oldest.number < self.entry.round).then_some(round)
     }
 
+    /// Whatever fails leaves the round the oldest that still has files.
     fn remove(&mut self, round: &Round) -> Result<(), Error> {
         let (plan, user) = (&round.entry.plan, &round.entry.plan.round_id);
         let mut named = vec![(plan.checkpoint, ParamsRole::Shared)];
@@ -64,18 +65,19 @@ impl Driver {
             named.push((committed.candidate, ParamsRole::Shared));
             named.extend(committed.server_state.map(|state| (state, self.task.state_role())));
         }
-        let entry = TaskEntry { retired: user.number, ..self.entry.clone() };
-        let batch = Batch::new().put(durable::task(&user.task_id), durable::encode(&entry)?);
         let without = |batch: Batch, (params, role): &(Digest, ParamsRole)| {
             batch.delete(durable::params_use(*params, *role, user))
         };
-        self.context.store.apply(named.iter().fold(batch, without))?;
-        self.entry = entry;
+        self.context.store.apply(named.iter().fold(Batch::new(), without))?;
         let store: &dyn Store = &*self.context.store;
         for (params, _) in named {
             self.context.blobs.remove_unused_params(params, || durable::params_used(store, params))?;
         }
-        self.remove_folder(user.number)
+        self.remove_folder(user.number)?;
+        let entry = TaskEntry { retired: user.number, ..self.entry.clone() };
+        self.context.store.apply(Batch::new().put(durable::task(&user.task_id), durable::encode(&entry)?))?;
+        self.entry = entry;
+        Ok(())
     }
 
     /// Updates of a round may count in later ones, as far as the late policy goes.

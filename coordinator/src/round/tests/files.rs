@@ -248,6 +248,26 @@ fn files_of_rounds_that_are_too_long_ago_are_removed_and_nothing_else() {
 }
 
 #[test]
+fn files_that_could_not_be_removed_are_removed_after_the_next_round() {
+    let world = World::with(Task { rounds: 6, ..task() });
+    let mut driver = world.driver();
+    let mut failures = 0;
+    while !driver.has_ended() {
+        let snapshot = driver.snapshot();
+        let last_step =
+            (snapshot.state.plan().round_id.number, snapshot.state.phase()) == (RoundNumber(4), "aggregated");
+        world.disk.stop_after(if last_step { 0 } else { u64::MAX });
+        failures += u32::from(last_step);
+        step(&mut driver).unwrap();
+    }
+    let of_round = |number| RoundId { task_id: task().task_id, number: RoundNumber(number) };
+    let blobs = &driver.context().blobs;
+    let left: Vec<_> = (1..=6).map(|number| blobs.updates(&of_round(number)).unwrap().len()).collect();
+    assert_eq!((left, blobs.all_params().unwrap().len()), (vec![0, 0, 0, 3, 3, 3], 4));
+    assert!(failures > 0);
+}
+
+#[test]
 fn an_update_that_never_counted_is_removed_when_its_round_is_over() {
     let (world, mut driver) = collecting(task());
     let round_id = driver.snapshot().state.plan().round_id.clone();
