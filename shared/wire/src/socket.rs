@@ -7,6 +7,7 @@ use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use prost::bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,44 +22,33 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,
-    /// What was read and not asked for yet, from `given` on. Takes no memory when there is nothing.
-    read: Box<[u8]>,
-    given: usize,
+    /// What was read and not asked for yet. Takes no memory when there is nothing.
+    read: Bytes,
 }
 
 impl Socket {
     /// Prepares a connected socket: it waits for no more to send, and reads much at once.
     pub(crate) fn new(tcp: TcpStream) -> Result<Self> {
         tcp.set_nodelay(true)?;
-        Ok(Self { tcp, read: Box::default(), given: 0 })
-    }
-
-    /// Gives away of what was read as much as `asked` takes.
-    fn give(&mut self, asked: &mut ReadBuf<'_>) {
-        let kept = self.read.get(self.given..).unwrap_or_default();
-        let given = kept.get(..asked.remaining()).unwrap_or(kept);
-        asked.put_slice(given);
-        self.given = self.given.saturating_add(given.len());
-        if self.given >= self.read.len() {
-            (self.read, self.given) = (Box::default(), 0);
-        }
+        Ok(Self { tcp, read: Bytes::new() })
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, asked: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        let socket = self.get_mut();
-        if socket.read.is_empty() {
-            if asked.remaining() >= READ_BYTES {
-                return Pin::new(&mut socket.tcp).poll_read(cx, asked);
-            }
-            socket.read = ready!(BUFFER.with_borrow_mut(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                Pin::new(&mut socket.tcp).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().into())
-            }))?;
+        let Self { tcp, read } = self.get_mut();
+        if !read.is_empty() {
+            asked.put_slice(&read.split_to(read.len().min(asked.remaining())));
+            return Poll::Ready(Ok(()));
         }
-        socket.give(asked);
-        Poll::Ready(Ok(()))
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(tcp).poll_read(cx, &mut buffer))?;
+            let (now, later) = buffer.filled().split_at(buffer.filled().len().min(asked.remaining()));
+            asked.put_slice(now);
+            *read = Bytes::copy_from_slice(later);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) struct Note(File);
 impl Note {
     /// Opens the note of the store in `folder`, which is empty when the store is new.
     pub(super) fn open(folder: &Path) -> std::io::Result<Self> {
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
         options.open(folder.join("acknowledged")).map(Self)
     }
 
