@@ -49,7 +49,7 @@ pub(super) enum Client {
     Unnamed,
     /// Copies whole databases: `pg_dump`.
     Dump,
-    /// A person at a prompt or in a database tool.
+    /// A person in a shell or a database tool.
     Interactive,
     /// A script or a command line tool of the cloud.
     Script,
