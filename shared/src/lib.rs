@@ -18,6 +18,7 @@ pub mod feature;
 pub mod id;
 pub mod invariant;
 pub mod local;
+pub mod masking;
 pub mod params;
 pub mod participation;
 pub mod privacy;

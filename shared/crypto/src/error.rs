@@ -62,6 +62,74 @@ pub enum CryptoError {
         /// What it holds instead.
         reason: String,
     },
+    /// The text is not an element of the Ristretto group, or the identity.
+    #[error("`{0}` is not a Ristretto element of 64 lower-case hexadecimal digits, or is the identity")]
+    GroupElement(String),
+    /// The bytes are not a scalar.
+    #[error("the bytes are not a number below the group's order")]
+    Scalar,
+    /// A secret cannot be shared so.
+    #[error("a secret cannot be shared among {count} so that {threshold} give it back")]
+    Threshold {
+        /// How many shares were to give it back.
+        threshold: usize,
+        /// How many shares there were to be.
+        count: usize,
+    },
+    /// Commitments to a sharing have a wrong length.
+    #[error("{bytes} bytes are not the commitments of a sharing")]
+    ShareCommitments {
+        /// How many bytes came.
+        bytes: usize,
+    },
+    /// Bytes are no dealing for so many holders and this threshold.
+    #[error("a dealing of {found} bytes where it must have {expected}")]
+    Dealing {
+        /// How many bytes it must have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A share does not fit the sharing's commitments.
+    #[error("the share {index} does not fit the commitments of its sharing")]
+    WrongShare {
+        /// Whose share.
+        index: u32,
+    },
+    /// A share's index is 0, or stands there twice.
+    #[error("the share index {index} is 0 or stands there twice")]
+    ShareIndex {
+        /// Which.
+        index: u32,
+    },
+    /// There are not as many shares as are needed.
+    #[error("{found} shares came where {needed} are needed")]
+    TooFewShares {
+        /// How many came.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A sealed share was changed, or sealed under another seed.
+    #[error("the sealed share does not open")]
+    SealedShare,
+    /// What was revealed is not what the two keys have in common.
+    #[error("the proof does not show what the two keys have in common")]
+    AgreementProof,
+    /// A published sum is not the sum of what the sites committed to.
+    #[error("the sum is not that of the {commitments} vectors committed to")]
+    WrongSum {
+        /// How many commitments there are.
+        commitments: usize,
+    },
+    /// A vector does not fit the commitment key.
+    #[error("the vector has {found} coordinates, the commitment key is for {expected}")]
+    Dimensions {
+        /// What the key is for.
+        expected: usize,
+        /// What the vector has.
+        found: usize,
+    },
     /// A certificate could not be made or read.
     #[error("certificate: {0}")]
     Certificate(String),
@@ -83,6 +151,18 @@ impl Explain for CryptoError {
             Self::KeyFile { .. } => "key-file",
             Self::KeyFileExposed { .. } => "key-file-exposed",
             Self::KeyFileContent { .. } => "key-file-content",
+            Self::GroupElement(_) => "crypto-group-element",
+            Self::Scalar => "crypto-scalar",
+            Self::Threshold { .. } => "crypto-threshold",
+            Self::ShareCommitments { .. } => "crypto-share-commitments",
+            Self::Dealing { .. } => "crypto-dealing",
+            Self::WrongShare { .. } => "crypto-wrong-share",
+            Self::ShareIndex { .. } => "crypto-share-index",
+            Self::TooFewShares { .. } => "crypto-too-few-shares",
+            Self::SealedShare => "crypto-sealed-share",
+            Self::AgreementProof => "crypto-agreement-proof",
+            Self::WrongSum { .. } => "crypto-wrong-sum",
+            Self::Dimensions { .. } => "crypto-dimensions",
             Self::Certificate(_) => "certificate",
             Self::CertificateRequest(_) => "certificate-request",
         }
@@ -100,6 +180,18 @@ impl Explain for CryptoError {
             Self::KeyFile { .. } => "check that the folder exists, is writable by this account and has free space",
             Self::KeyFileExposed { .. } => "run `chmod 600` on the file, and replace the key if others had access",
             Self::KeyFileContent { .. } => "restore the file from a backup, or move it away to have a new key made",
+            Self::GroupElement(_) => "copy the key or the commitment again as the other side prints it",
+            Self::Scalar | Self::ShareCommitments { .. } | Self::Dealing { .. } => {
+                "treat the message as forged or damaged"
+            }
+            Self::Threshold { .. } => "share among 1 to 1024 sites, with a threshold of 1 to their number",
+            Self::WrongShare { .. } => "keep the share with its signature: it is evidence against its dealer",
+            Self::ShareIndex { .. } => "give each share once, with the index it was dealt for",
+            Self::TooFewShares { .. } => "wait for more shares; without them the round is void",
+            Self::SealedShare => "complain about the dealer: reveal what its key and yours have in common",
+            Self::AgreementProof => "treat the complaint as false",
+            Self::WrongSum { .. } => "do not use the release: its coordinator changed the sum or left sites out",
+            Self::Dimensions { .. } => "check that site and coordinator train the same model",
             Self::Certificate(_) => "check names and files; certificates of another authority are not accepted",
             Self::CertificateRequest(_) => {
                 "make the request with this version of the participant and send it unchanged"

@@ -1,4 +1,4 @@
-//! Sign, verify, digest, seal, tokenise, and the federation's certificates.
+//! Sign, verify, digest, seal, tokenise, mask, and the federation's certificates.
 //!
 //! This is the only package that names a cryptography crate, and it invents none: each type here is a standard primitive
 //! under the one use that Ringfence has for it. It reads no clock; randomness is always the operating system's.
@@ -8,6 +8,7 @@ mod chunks;
 mod digest;
 mod error;
 pub mod key_file;
+pub mod masking;
 pub mod pki;
 mod random;
 mod seal;

@@ -110,10 +110,14 @@ impl PublicKey {
     }
 }
 
-/// The bytes that `text` spells; `None` for any but the lower-case spelling, so that a signature has one text.
-fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
+/// The `N` bytes that `text` spells; `None` for any but the lower-case spelling, so that a signature has one text.
+pub(crate) fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    lower_hex_bytes(text)?.try_into().ok()
+}
+
+/// The bytes that `text` spells in lower case.
+pub(crate) fn lower_hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let bytes = hex::decode(text).ok()?;
     (!text.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(bytes)
 }
 
