@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::sync::Mutex;
 
 use shared::aggregate::{AggregateError, Inputs, Outputs, RoundStep, Rule};
+use shared::document::SignedDocument;
 use shared::round::Collected;
 use shared::task::Task;
 use shared_audit::transcript::updates_root;
@@ -19,7 +20,8 @@ use shared_audit::transcript::updates_root;
 use crate::Error;
 use crate::blob::{Blob, Params, ParamsWriter};
 use crate::context::Context;
-use update::UpdateFile;
+use crate::masking::{MaskingError, Unmasked, unmask};
+pub(crate) use update::UpdateFile;
 
 /// How many threads work on one candidate.
 const THREADS: usize = 2;
@@ -34,6 +36,8 @@ pub(crate) struct Made {
     pub(crate) candidate: Params,
     /// What the server keeps for the next round.
     pub(crate) server_state: Option<Params>,
+    /// The sum that it follows from, where updates are masked, and the coordinator's word on it.
+    pub(crate) sum: Option<(Params, SignedDocument)>,
 }
 
 /// What the coordinator may hold in memory for a task, in bytes: 8 a parameter for the exact sum, as much again where two
@@ -45,7 +49,7 @@ pub(crate) fn memory(task: &Task) -> u64 {
 
 /// Whether a task's updates are folded as they come: its rule needs nothing but their sum.
 pub(crate) fn folds(task: &Task) -> bool {
-    task.aggregation.rule == Rule::Mean
+    task.aggregation.rule == Rule::Mean && task.secure_aggregation.is_none()
 }
 
 /// Computes the candidate and the next server state, and makes both durable. Blocks.
@@ -67,7 +71,10 @@ pub(crate) fn candidate(context: &Context, task: &Task, round: &Collected, sum: 
         state: &mut |block: &[f32]| failure.keep(next_state.borrow_mut().write(&to_bytes(block))),
     };
     let step = RoundStep { task, accepted: &round.accepted, updates_root: updates_root(&round.accepted)? };
-    let computed = if folds(task) {
+    let mut unmasked = None;
+    let computed = if task.secure_aggregation.is_some() {
+        counted(|| of_masked(context, task, round, step, inputs, outputs)).map(|sum| unmasked = Some(sum))
+    } else if folds(task) {
         counted(|| of_sum(context, task, round, sum, step, inputs, outputs))
     } else {
         of_files(context, task, round, step, inputs, outputs, &failure)
@@ -79,7 +86,7 @@ pub(crate) fn candidate(context: &Context, task: &Task, round: &Collected, sum: 
     let candidate = candidate.into_inner().finish()?;
     let keeps_state = RoundStep::state_len(task) > 0;
     let server_state = keeps_state.then(|| next_state.into_inner().finish()).transpose()?;
-    Ok(Made { candidate, server_state })
+    Ok(Made { candidate, server_state, sum: unmasked })
 }
 
 /// The exact mean, from the sum that was folded as the updates came.
@@ -102,6 +109,25 @@ fn of_sum<'a>(
         stepper.push(block)?;
     }
     Ok(stepper.finish()?)
+}
+
+/// The mean of updates of which only the sum is known.
+fn of_masked<'a>(
+    context: &Context,
+    task: &Task,
+    round: &Collected,
+    step: RoundStep<'_>,
+    inputs: Inputs<'a>,
+    outputs: Outputs<'a>,
+) -> Result<(Params, SignedDocument), Error> {
+    let terms = task.secure_aggregation.as_ref().ok_or(MaskingError::NotMasked)?;
+    let Unmasked { values, file, word } = unmask(context, task, round)?;
+    let mut stepper = step.stepper(inputs, outputs);
+    for block in values.chunks(FOLD_BLOCK) {
+        stepper.push(&terms.mean(block, round.accepted.len()))?;
+    }
+    stepper.finish()?;
+    Ok((file, word))
 }
 
 /// Any other rule, over the files of the updates.

@@ -6,7 +6,7 @@ use shared::audit::AuditKind;
 use shared::params::ParamError;
 use shared::store::{Store, StoreError};
 use shared::task::Task;
-use shared::{Clock, Digest, ParamVector};
+use shared::{Clock, Digest, ParamVector, Timestamp};
 use shared_crypto::SigningKey;
 
 use crate::audit::Journal;
@@ -16,6 +16,7 @@ use crate::config::{Enrolment, Limits};
 use crate::enrol::Registry;
 use crate::intake::{Senders, UPLOAD_BYTES};
 use crate::invite::invited;
+use crate::masking::enlist;
 use crate::presence::Presence;
 use crate::task::SignedTask;
 use crate::{Error, durable};
@@ -103,7 +104,7 @@ impl Context {
 
     /// Checks what [`Self::create_task_from`] checks, and stores nothing. Without parameters, only the task is checked.
     pub(crate) fn check_task(&self, task: &Task, initial: Option<Digest>) -> Result<(), Error> {
-        let task = SignedTask::sign(task.clone(), &self.operator, self.clock.now())?.task;
+        let task = self.sign(task.clone(), self.clock.now())?.task;
         if let Some(initial) = initial {
             check_model(&self.blobs.params(initial)?, task.model.param_count())?;
         }
@@ -113,10 +114,16 @@ impl Context {
         }
     }
 
+    /// Signs a task as the operator, with the roster where its updates are masked.
+    fn sign(&self, mut task: Task, now: Timestamp) -> Result<SignedTask, Error> {
+        enlist(&mut task, &self.registry)?;
+        SignedTask::sign(task, &self.operator, now)
+    }
+
     /// As [`Self::create_task`], from parameters that are in a file.
     pub(crate) fn create_task_from(&self, task: Task, initial: &Params) -> Result<SignedTask, Error> {
         let now = self.clock.now();
-        let task = SignedTask::sign(task, &self.operator, now)?;
+        let task = self.sign(task, now)?;
         check_model(&self.blobs.params(initial.digest())?, task.task.model.param_count())?;
         let task_id = task.task.task_id.clone();
         let content = serde_json::json!({"event": "created", "task_id": task_id, "task": task.digest});

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::document::SignedDocument;
+use shared::masking::{Agreement, Element, Reveal};
 use shared::release::RoundRecord;
 use shared::round::RoundState;
 use shared::store::Store;
@@ -15,7 +16,7 @@ use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId};
 use shared_crypto::{PublicKey, SigningKey};
-use shared_wire::{Heartbeat, RoundView};
+use shared_wire::{Heartbeat, JoinRequest, MaskingStage, RoundView, SealedShare, UpdateOpen};
 
 pub use crate::blob::memory::MemoryDisk;
 pub use crate::blob::{Disk, DiskFile};
@@ -28,7 +29,7 @@ pub use crate::presence::{Presence, Seen};
 use crate::round::actor::Order;
 use crate::round::driver::{Driver, Proposal};
 use crate::task::Outcome;
-use crate::{Error, durable};
+use crate::{Error, durable, masking};
 
 /// What a coordinator stands on.
 #[derive(Clone)]
@@ -92,8 +93,13 @@ impl Core {
     }
 
     /// Takes a participant in without token and certificate.
-    pub fn vouch(&mut self, participant_id: &ParticipantId, identity_key: PublicKey) -> Result<(), Error> {
-        self.context.registry.vouch(participant_id, identity_key, self.context.clock.now())
+    pub fn vouch(
+        &mut self,
+        participant_id: &ParticipantId,
+        identity_key: PublicKey,
+        agreement_key: Element,
+    ) -> Result<(), Error> {
+        self.context.registry.vouch(participant_id, identity_key, agreement_key, self.context.clock.now())
     }
 
     /// Where a participant stands.
@@ -109,32 +115,27 @@ impl Core {
         Ok(task.document)
     }
 
-    /// Takes the joins of `documents`, each from whom it names as sender, in one batch.
-    pub fn join(&mut self, documents: &[(ParticipantId, SignedDocument)]) -> Result<Vec<Result<(), Error>>, Error> {
-        self.offer_all(documents, |core, (sender, document)| {
+    /// Takes the joins of `requests`, each from whom it names as sender, in one batch.
+    pub fn join(&mut self, requests: &[(ParticipantId, JoinRequest)]) -> Result<Vec<Result<(), Error>>, Error> {
+        self.offer_all(requests, |core, (sender, request)| {
             let sender = core.sender(sender)?;
-            let join: Join = intake::open(document, &sender)?;
+            let join: Join = intake::open(&request.join, &sender)?;
             let driver = core.driver(&join.round_id.task_id)?;
-            let now = core.context.clock.now();
-            intake::join(document, &join, driver.task(), &driver.snapshot(), now)
+            intake::join(&core.context, request, &join, driver.task(), &driver.snapshot())
         })
     }
 
     /// Opens an update, or gives the receipt of one that was accepted before.
-    pub fn open_upload(
-        &mut self,
-        sender: &ParticipantId,
-        document: &SignedDocument,
-        chunk_digests: Vec<Digest>,
-    ) -> Result<Opening, Error> {
+    pub fn open_upload(&mut self, sender: &ParticipantId, open: &UpdateOpen) -> Result<Opening, Error> {
         let sender = self.sender(sender)?;
-        let header: UpdateHeader = intake::open(document, &sender)?;
+        let UpdateOpen { header: document, chunk_digests, dealing } = open.clone();
+        let header: UpdateHeader = intake::open(&document, &sender)?;
         let driver = self.driver(&header.round_id.task_id)?;
         let place = self.context.senders.enter(&header.participant_id)?;
-        let sum = driver.sum();
-        let open = intake::Open { document: document.clone(), header: header.clone(), chunk_digests, place, sum };
+        let (signed, claimed, sum) = (document.clone(), header.clone(), driver.sum());
+        let open = intake::Open { document: signed, header: claimed, chunk_digests, dealing, place, sum };
         let opened = intake::open_upload(&self.context, driver.task(), &driver.snapshot(), open);
-        Ok(match intake::convict(&self.context, document, &header, opened)? {
+        Ok(match intake::convict(&self.context, &document, &header, opened)? {
             Opened::Known(receipt) => Opening::Receipt(receipt),
             Opened::Upload(upload) => Opening::Upload(Upload(upload)),
         })
@@ -172,6 +173,41 @@ impl Core {
             let evaluation: Evaluation = intake::open(document, &sender)?;
             let driver = core.driver(&evaluation.round_id.task_id)?;
             intake::evaluation(document, evaluation, &driver.snapshot(), core.context.clock.now())
+        })
+    }
+
+    /// The documents of a masked round that a participant needs at a stage.
+    pub fn masking_documents(
+        &self,
+        caller: &ParticipantId,
+        round_id: &RoundId,
+        stage: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Error> {
+        let task = &self.driver(&round_id.task_id)?.task().task;
+        masking::documents(&self.context, task, caller, round_id, stage)
+    }
+
+    /// What was sealed for a participant in the present round of a task.
+    pub fn sealed_shares(&self, caller: &ParticipantId, task_id: &TaskId) -> Result<Vec<SealedShare>, Error> {
+        let driver = self.driver(task_id)?;
+        masking::sealed_shares(&self.context, &driver.task().task, &driver.snapshot().state, caller)
+    }
+
+    /// Takes the agreements of `documents`, each from whom it names as sender, in one batch.
+    pub fn agree(&mut self, documents: &[(ParticipantId, SignedDocument)]) -> Result<Vec<Result<(), Error>>, Error> {
+        self.offer_all(documents, |core, (sender, document)| {
+            let agreement: Agreement = intake::open(document, &*core.sender(sender)?)?;
+            let snapshot = core.driver(&agreement.round_id.task_id)?.snapshot();
+            masking::agreement(&core.context, document, &agreement, &snapshot)
+        })
+    }
+
+    /// Takes the reveals of `documents`, each from whom it names as sender, in one batch.
+    pub fn reveal(&mut self, documents: &[(ParticipantId, SignedDocument)]) -> Result<Vec<Result<(), Error>>, Error> {
+        self.offer_all(documents, |core, (sender, document)| {
+            let reveal: Reveal = intake::open(document, &*core.sender(sender)?)?;
+            let driver = core.driver(&reveal.round_id.task_id)?;
+            masking::reveal(&core.context, &driver.task().task, document, &reveal, &driver.snapshot())
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared::document::KeyId;
+use shared::document::{KeyId, SignedDocument};
 use shared::store::{Key, Store};
 use shared::{Digest, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId};
 
@@ -29,6 +29,7 @@ const DOCUMENTS: &str = "round-document";
 const RECORDS: &str = "round-record";
 const PARAMS_USES: &str = "params-use";
 const LATEST: &str = "latest";
+const COSIGNATURES: &str = "cosignature";
 
 pub(crate) fn token(digest: Digest) -> Key {
     Key::new(TOKENS, digest.to_string())
@@ -75,6 +76,12 @@ pub(crate) enum Evidence {
     Update,
     Receipt,
     Evaluation,
+    /// The dealing of a round key's secret, in bytes.
+    JoinDealing,
+    /// The dealing of the secret of an update's own mask, in bytes.
+    UpdateDealing,
+    Agreement,
+    Reveal,
 }
 
 pub(crate) fn evidence(round_id: &RoundId, kind: Evidence, participant_id: &ParticipantId) -> Key {
@@ -83,8 +90,45 @@ pub(crate) fn evidence(round_id: &RoundId, kind: Evidence, participant_id: &Part
         Evidence::Update => "update",
         Evidence::Receipt => "receipt",
         Evidence::Evaluation => "evaluation",
+        Evidence::JoinDealing => "join-dealing",
+        Evidence::UpdateDealing => "update-dealing",
+        Evidence::Agreement => "agreement",
+        Evidence::Reveal => "reveal",
     };
     Key::new(DOCUMENTS, format!("{}/{kind}/{participant_id}", in_round(round_id)))
+}
+
+/// A document that the coordinator signed in a masked round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaskingWord {
+    Plan,
+    Survivors,
+    Sum,
+}
+
+pub(crate) fn masking_word(round_id: &RoundId, word: MaskingWord) -> Key {
+    let word = match word {
+        MaskingWord::Plan => "plan",
+        MaskingWord::Survivors => "survivors",
+        MaskingWord::Sum => "sum",
+    };
+    Key::new("masking", format!("{}/{word}", in_round(round_id)))
+}
+
+/// Proof that a participant broke the protocol of a masked round.
+pub(crate) fn misconduct(round_id: &RoundId, participant_id: &ParticipantId) -> Key {
+    Key::new(DOCUMENTS, format!("{}/misconduct/{participant_id}", in_round(round_id)))
+}
+
+/// The cosignatures of a release, by participant.
+pub(crate) fn cosignature(release_id: &ReleaseId, participant_id: &ParticipantId) -> Key {
+    Key::new(COSIGNATURES, format!("{release_id}/{participant_id}"))
+}
+
+/// All cosignatures of a release.
+pub(crate) fn cosignatures(store: &dyn Store, release_id: &ReleaseId) -> Result<Vec<SignedDocument>, Error> {
+    let entries = store.scan(COSIGNATURES, format!("{release_id}/").as_bytes(), usize::MAX)?;
+    entries.iter().map(|(_, value)| decode(COSIGNATURES, value)).collect()
 }
 
 /// Two signed headers of one participant for one round that contradict each other: the later one. The first is

@@ -19,6 +19,7 @@ use shared_wire::{Code, Status, WireError, refuse};
 
 use crate::enrol::EnrolError;
 use crate::intake::IntakeError;
+use crate::masking::MaskingError;
 
 /// Why the coordinator did not do what it was asked. Nothing is half done.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum Error {
     /// What the caller sent is refused.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// A masked round has no sum.
+    #[error(transparent)]
+    Masking(#[from] MaskingError),
     /// A text is no identifier.
     #[error(transparent)]
     Id(#[from] InvalidId),
@@ -209,6 +213,7 @@ impl Explain for Error {
             Self::Aggregate(error) => error.code(),
             Self::Enrol(error) => error.code(),
             Self::Intake(error) => error.code(),
+            Self::Masking(error) => error.code(),
             Self::Id(error) => error.code(),
             Self::Wire(error) => error.code(),
             Self::UnknownTask(_) => "task-unknown",
@@ -253,6 +258,7 @@ impl Explain for Error {
             Self::Aggregate(error) => error.hint(),
             Self::Enrol(error) => error.hint(),
             Self::Intake(error) => error.hint(),
+            Self::Masking(error) => error.hint(),
             Self::Id(error) => error.hint(),
             Self::Wire(error) => error.hint(),
             Self::UnknownTask(_) => "list the tasks; a participant sees those whose cohort it is in",
@@ -316,7 +322,7 @@ impl Error {
             Self::Reason { .. } => Class::Invalid,
             Self::Encoding(_) | Self::Chunk(_) => Class::Invalid,
             Self::AlreadyLatest(_) | Self::NothingBefore => Class::Conflict,
-            Self::NothingToLeaveOut(_) | Self::LeavesNoQuorum { .. } => Class::Conflict,
+            Self::NothingToLeaveOut(_) | Self::LeavesNoQuorum { .. } | Self::Masking(_) => Class::Conflict,
             Self::Transcript(_) => Class::Internal,
             Self::Privacy(_) | Self::Upload(_) => Class::Invalid,
             Self::UnknownTask(_) | Self::UnknownRound(_) | Self::TranscriptGone(_) => Class::Missing,
@@ -336,6 +342,8 @@ fn crypto_class(error: &CryptoError) -> Class {
     match error {
         CryptoError::WrongSigner { .. } | CryptoError::Signature => Class::Denied,
         CryptoError::PublicKey(_) | CryptoError::Canonical(_) | CryptoError::CertificateRequest(_) => Class::Invalid,
+        CryptoError::GroupElement(_) | CryptoError::Scalar | CryptoError::AgreementProof => Class::Invalid,
+        CryptoError::ShareCommitments { .. } | CryptoError::Dealing { .. } => Class::Invalid,
         CryptoError::Certificate(_) => Class::Denied,
         _ => Class::Internal,
     }

@@ -15,14 +15,16 @@ use shared::document::{Document, SignedDocument};
 use shared::round::RoundEvent;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{Digest, Explain, ParticipantId, Timestamp};
+use shared_wire::JoinRequest;
 
-use crate::Error;
+use crate::context::Context;
 use crate::durable::{self, Evidence};
 use crate::enrol::Participant;
 use crate::error::Class;
 use crate::round::Snapshot;
 use crate::round::driver::Proposal;
 use crate::task::SignedTask;
+use crate::{Error, masking};
 
 /// Why something that a participant sent is refused.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,26 @@ pub enum IntakeError {
     /// The sender has begun too many different updates in this round.
     #[error("`{0}` began too many different updates in this round")]
     TooManyBegun(ParticipantId),
+    /// The task's updates are masked, and the document has nothing for that.
+    #[error("the task's updates are masked, and this brings nothing for it")]
+    NotMasked,
+    /// The task's updates are not masked, and the document is for one whose are.
+    #[error("the task's updates are not masked, and this is for one whose are")]
+    Masked,
+    /// Not one share of each dealer whose secret is to be revealed.
+    #[error("shares of {found} dealers, not of just the {expected} whose secrets are needed")]
+    Shares {
+        /// How many dealers' secrets are needed.
+        expected: usize,
+        /// Of how many there is something.
+        found: usize,
+    },
+    /// The complaint does not prove that the dealer sealed no share.
+    #[error("the complaint about `{dealer}` proves nothing")]
+    Unfounded {
+        /// Whom it is about.
+        dealer: ParticipantId,
+    },
 }
 
 impl Explain for IntakeError {
@@ -117,6 +139,10 @@ impl Explain for IntakeError {
             Self::TurnOver => "update-turn-over",
             Self::Sending(_) => "update-sending",
             Self::TooManyBegun(_) => "update-too-many-begun",
+            Self::NotMasked => "masking-missing",
+            Self::Masked => "masking-unasked",
+            Self::Shares { .. } => "masking-shares",
+            Self::Unfounded { .. } => "masking-complaint-unfounded",
         }
     }
 
@@ -134,6 +160,11 @@ impl Explain for IntakeError {
             }
             Self::Sending(_) => "wait until the other one has ended",
             Self::TooManyBegun(_) => "send the update that you sent first, or wait for the next round",
+            Self::NotMasked | Self::Masked => "take part in the task as its `secure_aggregation` says",
+            Self::Shares { .. } => {
+                "reveal the own mask of each who delivered and the round key of each who dropped, never both"
+            }
+            Self::Unfounded { .. } => "reveal the share that was sealed for you",
         }
     }
 }
@@ -193,17 +224,20 @@ pub(crate) fn same<T: PartialEq + ToString>(what: &'static str, expected: &T, fo
 
 /// What joining asks of the round.
 pub(crate) fn join(
-    document: &SignedDocument,
+    context: &Context,
+    request: &JoinRequest,
     join: &Join,
     task: &SignedTask,
     snapshot: &Snapshot,
-    at: Timestamp,
 ) -> Result<Proposal, Error> {
     same("task", &task.digest, &join.task_digest)?;
     same("round", &snapshot.state.plan().round_id, &join.round_id)?;
-    let event = RoundEvent::Joined { participant_id: join.participant_id.clone(), at };
+    let JoinRequest { join: document, dealing } = request;
+    let mut writes = masking::check_join(context, &task.task, document, join, dealing)?;
+    let event = RoundEvent::Joined { participant_id: join.participant_id.clone(), at: context.clock.now() };
     let key = durable::evidence(&join.round_id, Evidence::Join, &join.participant_id);
-    Ok(Proposal::new(join.round_id.clone(), event, vec![(key, durable::encode(document)?)]))
+    writes.push((key, durable::encode(document)?));
+    Ok(Proposal::new(join.round_id.clone(), event, writes))
 }
 
 /// What an evaluation asks of the round.

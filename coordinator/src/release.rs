@@ -103,8 +103,10 @@ pub(crate) fn latest(store: &dyn Store, operator: PublicKey) -> Result<Option<(P
 pub(crate) fn bundle(coordinator: &Coordinator, release_id: ReleaseId) -> Result<ReleaseBundle, Error> {
     let store = &*coordinator.store;
     let word = latest(store, coordinator.operator_key())?.filter(|(word, _)| word.release_id == release_id);
+    let cosignatures = durable::cosignatures(store, &release_id)?;
     let SignedRelease { release, round_record } = find(store, release_id)?;
-    Ok(ReleaseBundle { release, round_record, promotion: word.map(|(_, document)| document) })
+    let promotion = word.map(|(_, document)| document);
+    Ok(ReleaseBundle { release, round_record, promotion, cosignatures })
 }
 
 /// The latest release for a participant who knows the promotion with the digest `known`; `None` where there is no other.
@@ -112,8 +114,9 @@ pub(crate) fn latest_bundle(coordinator: &Coordinator, known: Option<Digest>) ->
     let word = latest(&*coordinator.store, coordinator.operator_key())?;
     let news = word.filter(|(_, document)| known != Some(document_digest(document)));
     let Some((word, document)) = news else { return Ok(None) };
+    let cosignatures = durable::cosignatures(&*coordinator.store, &word.release_id)?;
     let SignedRelease { release, round_record } = find(&*coordinator.store, word.release_id)?;
-    Ok(Some(ReleaseBundle { release, round_record, promotion: Some(document) }))
+    Ok(Some(ReleaseBundle { release, round_record, promotion: Some(document), cosignatures }))
 }
 
 #[cfg(test)]

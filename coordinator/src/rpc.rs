@@ -2,6 +2,7 @@
 
 mod download;
 mod identity;
+mod masking;
 mod turns;
 mod upload;
 mod watch;
@@ -12,7 +13,10 @@ use shared::document::SignedDocument;
 use shared::update::{Evaluation, Join};
 use shared::{Digest, ReleaseId, RoundId, TaskId};
 use shared_wire::server::{Answers, Certificate, Federation, Heartbeats, Upload};
-use shared_wire::{Bytes, EnrolAnswer, ReleaseBundle, RoundView, Status, TaskView, UpdateOpen, async_trait};
+use shared_wire::{
+    Bytes, EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, Status, TaskView, UpdateOpen,
+    async_trait,
+};
 use tokio::sync::Semaphore;
 
 use self::turns::Turns;
@@ -59,12 +63,12 @@ impl Rpc {
         if takes_part { Ok(found) } else { Err(Error::UnknownTask(task_id.clone())) }
     }
 
-    async fn take_join(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {
+    async fn take_join(&self, certificate: Certificate, request: JoinRequest) -> Result<(), Error> {
         let caller = self.contributor(&certificate)?;
-        let join: Join = intake::open(&document, &caller)?;
+        let join: Join = intake::open(&request.join, &caller)?;
         let Running { task, handle } = self.task(&caller, &join.round_id.task_id)?;
         let snapshot = handle.snapshot();
-        handle.offer(intake::join(&document, &join, &task, &snapshot, self.coordinator.now())?).await
+        handle.offer(intake::join(&self.coordinator.context, &request, &join, &task, &snapshot)?).await
     }
 
     async fn take_evaluation(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {
@@ -105,7 +109,7 @@ impl Federation for Rpc {
         Ok(watch::Watch { coordinator, certificate: caller, participant, handle: running.handle }.views(heartbeats))
     }
 
-    async fn join(&self, caller: Certificate, join: SignedDocument) -> Result<(), Status> {
+    async fn join(&self, caller: Certificate, join: JoinRequest) -> Result<(), Status> {
         Ok(self.take_join(caller, join).await?)
     }
 
@@ -116,6 +120,35 @@ impl Federation for Rpc {
 
     async fn update(&self, caller: Certificate, open: UpdateOpen, upload: Upload) -> Result<SignedDocument, Status> {
         upload::receive(self, &caller, open, upload).await
+    }
+
+    async fn masking_documents(
+        &self,
+        caller: Certificate,
+        round_id: RoundId,
+        stage: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Status> {
+        Ok(self.find_masking_documents(caller, round_id, stage).await?)
+    }
+
+    async fn agreement(&self, caller: Certificate, agreement: SignedDocument) -> Result<(), Status> {
+        Ok(self.take_agreement(caller, agreement).await?)
+    }
+
+    async fn sealed_shares(&self, caller: Certificate, round_id: RoundId) -> Result<Vec<SealedShare>, Status> {
+        Ok(self.find_sealed_shares(caller, round_id).await?)
+    }
+
+    async fn reveal(&self, caller: Certificate, reveal: SignedDocument) -> Result<(), Status> {
+        Ok(self.take_reveal(caller, reveal).await?)
+    }
+
+    async fn cosignature(&self, caller: Certificate, cosignature: SignedDocument) -> Result<(), Status> {
+        let caller = self.contributor(&caller)?;
+        Ok(self
+            .coordinator
+            .blocking(move |coordinator| crate::masking::cosign(coordinator, &cosignature, &caller))
+            .await?)
     }
 
     async fn evaluation(&self, caller: Certificate, evaluation: SignedDocument) -> Result<(), Status> {

@@ -124,6 +124,7 @@ impl SignedTask {
             checkpoint: start.checkpoint,
             server_state: start.server_state,
             goal: task.participation.goal.unwrap_or(u32::MAX),
+            threshold: task.unmasking_threshold(),
             cohort: invited,
             root: task.aggregation.rule.root().cloned(),
             quorum: task.quorum,

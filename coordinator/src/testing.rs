@@ -10,6 +10,7 @@ use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
+use shared::masking::Element;
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::round::RoundState;
@@ -20,7 +21,7 @@ use shared::update::{CHUNK_BYTES, Evaluation, Join, UpdateHeader};
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId, Timestamp};
 use shared_crypto::{ChunkDigests, SigningKey};
 use shared_store::MemoryStore;
-use shared_wire::{Activity, Heartbeat};
+use shared_wire::{Activity, Bytes, Heartbeat, JoinRequest};
 
 use crate::Error;
 use crate::blob::memory::MemoryDisk;
@@ -92,13 +93,16 @@ pub(crate) fn site(name: &str) -> ParticipantId {
     ParticipantId::new(name).unwrap()
 }
 
+/// What others would seal to, if these sites masked anything.
+pub(crate) const AGREEMENT: Element = Element(Digest([7; 32]));
+
 /// A site's identity key.
 pub(crate) fn key(name: &str) -> SigningKey {
     SigningKey::from_seed(&[name.as_bytes()[0]; 32])
 }
 
 pub(crate) fn participant(name: &str) -> Participant {
-    Participant::approved(site(name), key(name).public())
+    Participant::approved(site(name), key(name).public(), AGREEMENT)
 }
 
 pub(crate) fn task() -> Task {
@@ -127,8 +131,8 @@ pub(crate) fn task() -> Task {
         aggregation: Aggregation::default(),
         encodings: vec![Encoding::F32],
         participation: Participation::default(),
-        secure_aggregation: false,
-        deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000 },
+        secure_aggregation: None,
+        deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000, unmask_ms: 10_000 },
         gates: ReleaseGates { min_true_positive_rate: 0.5, max_false_positive_rate: 0.5 },
         seed: 1,
         created_at: Timestamp::EPOCH,
@@ -153,7 +157,7 @@ impl World {
         let initial = ParamVector::zeros(task.model.param_count());
         let context = world.context(world.store.clone());
         for id in &task.cohort {
-            context.registry.vouch(id, key(id.as_str()).public(), world.clock.now()).unwrap();
+            context.registry.vouch(id, key(id.as_str()).public(), AGREEMENT, world.clock.now()).unwrap();
         }
         context.create_task(task, &initial).unwrap();
         world
@@ -222,16 +226,17 @@ pub(crate) fn header(name: &str, driver: &Driver, payload: &[u8]) -> UpdateHeade
         byte_count: u64::try_from(payload.len()).unwrap(),
         payload: ChunkDigests::of(payload).payload(),
         local_steps: 1,
+        masked: None,
     }
 }
 
 pub(crate) fn join(name: &str, driver: &Driver) -> Result<Proposal, Error> {
     let snapshot = driver.snapshot();
     let round_id: RoundId = snapshot.state.plan().round_id.clone();
-    let join = Join { round_id, participant_id: site(name), task_digest: driver.task().digest };
-    let document = key(name).sign(&join)?;
-    let opened: Join = intake::open(&document, &participant(name))?;
-    intake::join(&document, &opened, driver.task(), &snapshot, driver.context().clock.now())
+    let join = Join { round_id, participant_id: site(name), task_digest: driver.task().digest, masking: None };
+    let request = JoinRequest::from(key(name).sign(&join)?);
+    let opened: Join = intake::open(&request.join, &participant(name))?;
+    intake::join(driver.context(), &request, &opened, driver.task(), &snapshot)
 }
 
 /// Opens an update as the gRPC service does.
@@ -245,7 +250,8 @@ pub(crate) fn open(
     let header: UpdateHeader = intake::open(&document, sender)?;
     let place = context.senders.enter(&sender.participant_id)?;
     let sum = driver.sum();
-    let open = Open { document: document.clone(), header: header.clone(), chunk_digests, place, sum };
+    let dealing = Bytes::new();
+    let open = Open { document: document.clone(), header: header.clone(), chunk_digests, dealing, place, sum };
     let opened = intake::open_upload(context, driver.task(), &driver.snapshot(), open);
     intake::convict(context, &document, &header, opened)
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use shared::document::SignedDocument;
+use shared::masking::MaskedSum;
 use shared::release::RoundRecord;
 use shared::round::AcceptedUpdate;
 use shared::{Digest, ParticipantId, RoundId};
 use shared_audit::Receipt;
-use shared_audit::transcript::{Content, Parts, Transcript, TranscriptKeys};
+use shared_audit::transcript::{Content, MaskedParts, Parts, Transcript, TranscriptKeys};
 use shared_crypto::{PublicKey, document_digest};
 
 use crate::blob::Blob;
 use crate::coordinator::LOG_ORIGIN;
-use crate::durable::{self, Evidence};
+use crate::durable::{self, Evidence, MaskingWord};
 use crate::{Coordinator, Error, task};
 
 /// The transcript of a round with this record, committed or computed again, as long as its updates are kept.
@@ -28,6 +29,7 @@ pub(crate) fn of(coordinator: &Coordinator, record_document: SignedDocument) -> 
         receipt: receipt(coordinator, document_digest(&record_document))?,
         checkpoint: params(coordinator, round_id, record.checkpoint)?,
         server_state: state.map(|state| params(coordinator, round_id, state)).transpose()?,
+        masked: masked(coordinator, &record)?,
         updates,
         evaluations: evaluations(coordinator, &record)?,
         record: record_document,
@@ -35,7 +37,7 @@ pub(crate) fn of(coordinator: &Coordinator, record_document: SignedDocument) -> 
     Ok(Transcript::new(parts)?)
 }
 
-type Updates = Vec<(ParticipantId, SignedDocument, Content)>;
+type Updates = Vec<(ParticipantId, SignedDocument, Option<Content>)>;
 type Keys = BTreeMap<ParticipantId, PublicKey>;
 
 /// The accepted updates, and the keys that signed them: a participant may have another one by now.
@@ -49,11 +51,32 @@ fn updates(coordinator: &Coordinator, record: &RoundRecord) -> Result<(Updates, 
             || Error::Damaged { tree: key.tree, reason: format!("the key of `{participant_id}` is not there") };
         keys.insert(participant_id.clone(), found.ok_or_else(absent)?);
         let trained_in = RoundId { number: accepted.trained_in, ..record.round_id.clone() };
-        let blob = coordinator.context.blobs.update(&trained_in, participant_id, accepted.payload);
-        let blob = blob.map_err(|_| Error::TranscriptGone(record.round_id.clone()))?;
-        updates.push((participant_id.clone(), header, content(blob, accepted.byte_count)));
+        let bytes = match record.masked_sum {
+            Some(_) => None,
+            None => {
+                let blob = coordinator.context.blobs.update(&trained_in, participant_id, accepted.payload);
+                let blob = blob.map_err(|_| Error::TranscriptGone(record.round_id.clone()))?;
+                Some(content(blob, accepted.byte_count))
+            }
+        };
+        updates.push((participant_id.clone(), header, bytes));
     }
     Ok((updates, keys))
+}
+
+/// What a masked round's updates add up to, and who delivered.
+fn masked(coordinator: &Coordinator, record: &RoundRecord) -> Result<Option<MaskedParts>, Error> {
+    if record.masked_sum.is_none() {
+        return Ok(None);
+    }
+    let word = |word| -> Result<SignedDocument, Error> {
+        let found = durable::read(&*coordinator.store, &durable::masking_word(&record.round_id, word))?;
+        found.ok_or_else(|| Error::TranscriptGone(record.round_id.clone()))
+    };
+    let (sum_word, survivors) = (word(MaskingWord::Sum)?, word(MaskingWord::Survivors)?);
+    let said: MaskedSum = coordinator.coordinator_key().open(&sum_word)?;
+    let sum = params(coordinator, &record.round_id, said.sum)?;
+    Ok(Some(MaskedParts { word: sum_word, survivors, sum }))
 }
 
 /// The signed header, which stands under the round that the update was trained in.

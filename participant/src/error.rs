@@ -23,6 +23,7 @@ use crate::collect::CollectError;
 use crate::config::InvalidConfig;
 use crate::label::LabelError;
 use crate::lake::LakeError;
+use crate::masking::MaskingError;
 use crate::respond::RespondError;
 
 /// What can go wrong at a site.
@@ -118,6 +119,9 @@ pub enum SiteError {
     /// An identifier is malformed.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// A masked round cannot go on for this site.
+    #[error(transparent)]
+    Masking(#[from] MaskingError),
     /// There was no response to a detection.
     #[error(transparent)]
     Respond(#[from] RespondError),
@@ -161,6 +165,14 @@ pub enum ReleaseFault {
     /// The latest release is of a task that this site did not admit.
     #[error("the latest release is of task {0}, which this site did not admit")]
     NotAdmitted(Digest),
+    /// Too few sites of a masked task have checked its rounds and said so.
+    #[error("{found} sites have cosigned the release, and {needed} must")]
+    TooFewCosignatures {
+        /// How many must.
+        needed: usize,
+        /// How many have.
+        found: usize,
+    },
     /// No release is served yet.
     #[error("no release is served yet")]
     NoneYet,
@@ -212,6 +224,7 @@ impl SiteError {
             Self::Task(error) => Some(error),
             Self::Wire(error) => Some(error),
             Self::Id(error) => Some(error),
+            Self::Masking(error) => Some(error),
             Self::Respond(error) => Some(error),
         }
     }
@@ -260,6 +273,7 @@ impl Explain for ReleaseFault {
             Self::NoPromotion => "release-promotion-missing",
             Self::Replayed { .. } => "release-promotion-replayed",
             Self::NotAdmitted(_) => "release-task-not-admitted",
+            Self::TooFewCosignatures { .. } => "release-too-few-cosignatures",
             Self::NoneYet => "release-none-yet",
             Self::NothingBefore => "release-nothing-before",
         }
@@ -271,6 +285,9 @@ impl Explain for ReleaseFault {
                 "do not serve it; ask the operator for the round's record and compare receipts"
             }
             Self::OwnUpdateMissing => "keep the signed receipt: it proves that the coordinator left the update out",
+            Self::TooFewCosignatures { .. } => {
+                "wait: it serves once enough sites have checked the sum; where it stays so, ask them what their audit logs refuse"
+            }
             Self::NoneYet => "wait for the task's release, or check `ringfence-coordinator release list`",
             Self::NoPromotion => "the site keeps the release that serves; ask the operator to promote one",
             Self::Replayed { .. } => {

@@ -18,6 +18,10 @@ pub struct Held {
     pub prepared: Option<RoundNumber>,
     /// The last round that counted an update of the site, by the coordinator's receipt.
     pub delivered: Option<RoundNumber>,
+    /// Whether the task's updates are masked.
+    pub masked: bool,
+    /// The last masked round whose sum the site has checked.
+    pub verified: Option<RoundNumber>,
     /// The last round whose candidate the site evaluated, once its counts have reached the coordinator.
     pub evaluated: Option<RoundNumber>,
     /// Digests of the vectors of parameters that are at hand.
@@ -41,6 +45,12 @@ pub enum Action {
     Deliver(RoundNumber),
     /// Forget the prepared update: no round will count it any more.
     Drop(RoundNumber),
+    /// Agree on who delivered in a masked round.
+    Agree,
+    /// Reveal what unmasks the round's sum.
+    Reveal,
+    /// Check a masked round's sum, and that this candidate follows from it.
+    Verify(Digest),
     /// Evaluate this candidate and report the counts.
     Evaluate(Digest),
 }
@@ -59,6 +69,7 @@ pub fn due(view: &RoundView, late: LatePolicy, held: &Held) -> Action {
     match view.phase {
         Phase::Announced if view.invited && !has_joined(view, held) => Action::Join,
         Phase::Collecting => collecting(view, held),
+        Phase::Agreeing | Phase::Unmasking if view.caller_accepted => unmasking(view, held),
         Phase::Aggregated if view.caller_accepted => aggregated(view, held),
         _ => Action::Wait,
     }
@@ -92,11 +103,29 @@ fn training(view: &RoundView, held: &Held) -> Action {
     missing.map_or(Action::Train, Action::Fetch)
 }
 
+/// The coordinator counts the site's masked update in this round. An update without its receipt is sent again first, so
+/// that nothing is revealed of an update that the site does not know to count.
+fn unmasking(view: &RoundView, held: &Held) -> Action {
+    match (held.prepared, view.phase) {
+        (Some(trained_in), _) => Action::Deliver(trained_in),
+        _ if view.caller_done => Action::Wait,
+        (None, Phase::Agreeing) => Action::Agree,
+        (None, _) => Action::Reveal,
+    }
+}
+
 /// The coordinator counts the site's update in this round.
 fn aggregated(view: &RoundView, held: &Held) -> Action {
     match (held.prepared, view.candidate) {
         (Some(trained_in), _) => Action::Deliver(trained_in),
         (None, Some(_)) if held.evaluated == Some(view.round_id.number) => Action::Wait,
+        (None, Some(candidate)) if held.masked && held.verified != Some(view.round_id.number) => {
+            if held.params.contains(&view.checkpoint) {
+                Action::Verify(candidate)
+            } else {
+                Action::Fetch(view.checkpoint)
+            }
+        }
         (None, Some(candidate)) if held.params.contains(&candidate) => Action::Evaluate(candidate),
         (None, Some(candidate)) => Action::Fetch(candidate),
         (None, None) => Action::Wait,

@@ -15,6 +15,7 @@ pub mod admit;
 pub mod evaluate;
 pub mod follow;
 pub mod ledger;
+pub mod masking;
 pub mod rpc;
 pub mod train;
 pub mod update;

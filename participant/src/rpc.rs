@@ -7,6 +7,7 @@ mod credentials;
 mod enrolment;
 mod follower;
 mod hand;
+mod masked;
 mod membership;
 mod release;
 mod renewal;

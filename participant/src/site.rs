@@ -12,11 +12,13 @@ use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
+use shared::masking::{Element, RosterKeys};
 use shared::privacy::Mechanism;
 use shared::store::{Batch, Key, Store};
 use shared::task::Task;
 use shared::{Clock, Digest, ParticipantId, RoundId, Timestamp, canonical};
 use shared_audit::AuditLog;
+use shared_crypto::masking::AgreementKey;
 use shared_crypto::{SealKey, SigningKey, TokenKey, digest, document_digest, random_bytes};
 use shared_privacy::noise::GaussianNoise;
 use shared_store::SledStore;
@@ -29,6 +31,7 @@ use crate::config::Config;
 use crate::error::SiteError;
 use crate::lake::Lake;
 use crate::ledger::{PrivacyLedger, Purpose};
+use crate::masking::{Kept, peers};
 use crate::serve::Installed;
 use crate::train::ExactNoise;
 
@@ -57,6 +60,10 @@ pub struct Site {
     pub clock: Arc<dyn Clock>,
     /// Signs in its name.
     pub identity: Arc<SigningKey>,
+    /// Opens what others seal for it.
+    pub agreement: Arc<AgreementKey>,
+    /// What it keeps of masked rounds.
+    pub(crate) masked: Kept,
     /// Makes tokens of principals, addresses and assets.
     pub tokens: Arc<TokenKey>,
     /// Its durable state.
@@ -105,6 +112,8 @@ impl Site {
                 config.privacy.budget,
             )?,
             lake: Lake::open(folder.join("lake"), SealKey::load_or_create(&keys.join("seal.key"))?)?,
+            agreement: Arc::new(AgreementKey::load_or_create(&keys.join("agreement.key"))?),
+            masked: Kept::new(Arc::clone(&store), Arc::new(SealKey::load_or_create(&keys.join("masking.key"))?)),
             tokens: Arc::new(TokenKey::load_or_create(&keys.join("token.key"))?),
             participant_id,
             clock,
@@ -191,6 +200,7 @@ impl Site {
         document: &SignedDocument,
         permission: &Permission,
     ) -> Result<(), SiteError> {
+        let met = self.meet(task)?;
         let task_digest = document_digest(document);
         let content = json!({
             "admitted": task.task_id,
@@ -201,7 +211,15 @@ impl Site {
         });
         self.journal.write(AuditKind::Task, &content)?;
         let key = Key::new(ADMITTED, task_digest.as_bytes().as_slice());
-        Ok(self.store.apply(Batch::new().put(key, canonical::encode(document)?))?)
+        Ok(self.store.apply(met.put(key, canonical::encode(document)?))?)
+    }
+
+    /// Checks the roster of a masked task against the keys that this site knows.
+    fn meet(&self, task: &Task) -> Result<Batch, SiteError> {
+        let Some(terms) = &task.secure_aggregation else { return Ok(Batch::new()) };
+        let identity = Element::from(*self.identity.public().as_bytes());
+        let own = RosterKeys { identity, agreement: Element::from(self.agreement.public()) };
+        peers::meet(&*self.store, (&self.participant_id, own), terms)
     }
 
     /// Notes in the audit log that a release verified and is to serve: on the operator's signed `promotion`, or without one

@@ -148,8 +148,8 @@ pub(crate) fn task() -> Task {
         aggregation: Aggregation::default(),
         encodings: vec![Encoding::F32],
         participation: Participation::default(),
-        secure_aggregation: false,
-        deadlines: Deadlines { join_ms: 1000, collect_ms: 1000, evaluate_ms: 1000 },
+        secure_aggregation: None,
+        deadlines: Deadlines { join_ms: 1000, collect_ms: 1000, evaluate_ms: 1000, unmask_ms: 1000 },
         gates: ReleaseGates { min_true_positive_rate: 0.0, max_false_positive_rate: 1.0 },
         seed: 7,
         created_at: now(),
@@ -209,6 +209,7 @@ impl Published {
             server_state: None,
             tally: Tally::default(),
             committed_at: now(),
+            masked_sum: None,
             recomputed: None,
         };
         let release = Release {
@@ -231,7 +232,8 @@ impl Published {
     pub(crate) fn bundle(&self) -> ReleaseBundle {
         let record = self.coordinator.sign(&self.record).unwrap();
         let release = Release { round_record: document_digest(&record), ..self.release.clone() };
-        ReleaseBundle { release: self.coordinator.sign(&release).unwrap(), record, params: self.params.clone() }
+        let (release, params) = (self.coordinator.sign(&release).unwrap(), self.params.clone());
+        ReleaseBundle { release, record, cosignatures: Vec::new(), params }
     }
 
     /// The operator's word that this is the latest release.

@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
 use shared::encoding::{self, Encoding, Residual};
+use shared::masking::MaskedPart;
 use shared::store::{Batch, Key};
 use shared::task::Task;
 use shared::update::{UpdateHeader, UpdateReceipt};
 use shared::{Digest, ParamVector, RoundId, RoundNumber, TaskId, canonical};
+use shared_crypto::masking::RoundKey;
 use shared_crypto::{ChunkDigests, PublicKey};
 use shared_model::Model;
 use shared_wire::{Bytes, UpdateOpen};
@@ -30,6 +32,7 @@ use shared_wire::{Bytes, UpdateOpen};
 use crate::admit::Refusal;
 use crate::error::SiteError;
 use crate::ledger::Purpose;
+use crate::masking::{MaskedUpdate, Member, Plan};
 use crate::records::Records;
 use crate::site::{Draws, Site};
 use crate::train::LocalRound;
@@ -40,6 +43,7 @@ const HEADERS: &str = "update-header";
 const PREPARED: &str = "update-prepared";
 const CARRIED: &str = "update-carried";
 const RECEIPTS: &str = "update-receipt";
+const DEALINGS: &str = "update-dealing";
 
 /// What a round asks of a site.
 pub struct Assignment {
@@ -55,6 +59,26 @@ pub struct Assignment {
     pub checkpoint: Arc<ParamVector>,
     /// The federation's control variate, where the task's server keeps one.
     pub control: Option<Arc<ParamVector>>,
+    /// What the update is masked with, where the task's updates are.
+    pub masking: Option<Masking>,
+}
+
+/// What an update is masked with.
+pub struct Masking {
+    /// The round's plan, checked.
+    pub plan: Plan,
+    /// The key that this site joined with.
+    pub key: RoundKey,
+    /// Checks what the coordinator signs.
+    pub coordinator: PublicKey,
+}
+
+/// An update as it leaves the site.
+struct Outgoing {
+    payload: Vec<u8>,
+    residual: Option<Residual>,
+    /// What the header says of its masks, and the dealing that belongs to them.
+    masked: Option<(MaskedPart, Vec<u8>)>,
 }
 
 /// The updates of a site.
@@ -90,7 +114,9 @@ impl Updates {
         if digests.payload() != header.payload {
             return Err(damaged());
         }
-        let open = UpdateOpen { header: signed, chunk_digests: digests.as_slice().to_vec() };
+        let dealing = self.site.store.get(&Key::new(DEALINGS, round_id.to_string()))?.unwrap_or_default();
+        let chunk_digests = digests.as_slice().to_vec();
+        let open = UpdateOpen { header: signed, chunk_digests, dealing: Bytes::from(dealing) };
         Ok(Some((open, Bytes::from(payload))))
     }
 
@@ -123,8 +149,33 @@ impl Updates {
         let Some(change) = round.run(&mut draws.sampling, &mut draws.noise, going_on)? else { return Ok(()) };
         drop(checkpoint);
         let Closed { update, kept } = correction::close(recipe, change, carried.correction.as_ref(), control)?;
-        let (payload, residual) = encode(encoding, update, carried.residual, &mut draws)?;
-        self.keep(assignment, encoding, payload, residual, kept)
+        let outgoing = match &assignment.masking {
+            Some(masking) => self.mask(assignment, masking, &update, &mut draws)?,
+            None => encode(encoding, update, carried.residual, &mut draws)?,
+        };
+        self.keep(assignment, encoding, outgoing, kept)
+    }
+
+    /// Masks an update. It is clipped and put on a grid first: post-processing of what is private already.
+    fn mask(
+        &self,
+        assignment: &Assignment,
+        masking: &Masking,
+        update: &ParamVector,
+        draws: &mut Draws,
+    ) -> Result<Outgoing, SiteError> {
+        let site = &self.site;
+        let member = Member {
+            task: &assignment.task,
+            task_digest: assignment.task_digest,
+            participant_id: &site.participant_id,
+            identity: &site.identity,
+            agreement: &site.agreement,
+            coordinator: masking.coordinator,
+        };
+        let MaskedUpdate { payload, said, dealing } =
+            member.mask(&masking.plan, &masking.key, update, &mut draws.rounding)?;
+        Ok(Outgoing { payload, residual: None, masked: Some((said, dealing)) })
     }
 
     /// The task's encoding that this site takes.
@@ -154,10 +205,10 @@ impl Updates {
         &self,
         assignment: &Assignment,
         encoding: Encoding,
-        payload: Vec<u8>,
-        residual: Option<Residual>,
+        outgoing: Outgoing,
         correction: Option<ParamVector>,
     ) -> Result<(), SiteError> {
+        let Outgoing { payload, residual, masked } = outgoing;
         let RoundId { task_id, number } = &assignment.round_id;
         let files = self.files(task_id);
         let digests = ChunkDigests::of(&payload);
@@ -171,6 +222,7 @@ impl Updates {
             byte_count: digests.byte_count(),
             payload: digests.payload(),
             local_steps: assignment.task.recipe.local_steps,
+            masked: masked.as_ref().map(|(said, _)| said.clone()),
         };
         drop(payload);
         let write = |part, params: Option<&ParamVector>| {
@@ -182,9 +234,13 @@ impl Updates {
             correction: write(Part::Correction, correction.as_ref())?,
         };
         let signed = self.site.identity.sign(&header)?;
-        let batch = Batch::new()
+        let mut batch = Batch::new()
             .put(Key::new(HEADERS, assignment.round_id.to_string()), canonical::encode(&signed)?)
             .put(Key::new(PREPARED, task_id.as_str()), canonical::encode(&prepared)?);
+        if let Some((_, dealing)) = masked {
+            let (used_up, round) = self.site.masked.used_up(&assignment.round_id)?;
+            batch = batch.put(Key::new(DEALINGS, assignment.round_id.to_string()), dealing).put(used_up, round);
+        }
         self.site.store.apply(batch)?;
         self.sweep(task_id)
     }
@@ -240,6 +296,11 @@ impl Updates {
         self.sweep(task_id)
     }
 
+    /// The signed header of the update that this site prepared in a round.
+    pub fn header(&self, round_id: &RoundId) -> Result<Option<SignedDocument>, SiteError> {
+        self.read(HEADERS, &round_id.to_string())
+    }
+
     /// The receipt for the update that counts in a round, once there is one. It was verified when it was kept.
     pub fn receipt(&self, round_id: &RoundId) -> Result<Option<UpdateReceipt>, SiteError> {
         let Some(signed) = self.read::<SignedDocument>(RECEIPTS, &round_id.to_string())? else { return Ok(None) };
@@ -290,20 +351,20 @@ struct CarriedParams {
     correction: Option<ParamVector>,
 }
 
-/// The payload of `update`, and what it leaves out. Only post-processing: `update` is private already.
+/// `update` in its encoding, with what that leaves out. Only post-processing: `update` is private already.
 fn encode(
     encoding: Encoding,
     update: ParamVector,
     carried: Option<ParamVector>,
     draws: &mut Draws,
-) -> Result<(Vec<u8>, Option<Residual>), SiteError> {
+) -> Result<Outgoing, SiteError> {
     let random = &mut |bytes: &mut [u8]| draws.rounding.fill_bytes(bytes);
     if !encoding.needs_residual() {
-        return Ok((encoding.encode(&update, random), None));
+        return Ok(Outgoing { payload: encoding.encode(&update, random), residual: None, masked: None });
     }
     let carried = carried.map_or_else(|| Residual::zeros(update.len()), Residual::from);
     let (payload, residual) = carried.encode(&encoding, &update, random)?;
-    Ok((payload, Some(residual)))
+    Ok(Outgoing { payload, residual: Some(residual), masked: None })
 }
 
 #[cfg(test)]

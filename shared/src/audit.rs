@@ -11,7 +11,7 @@ use crate::document::Document;
 pub enum AuditKind {
     /// A token was made or withdrawn; a participant was enrolled, approved, quarantined, reinstated or revoked.
     Enrolment,
-    /// Somebody called the admin API to change something, or was refused.
+    /// Somebody changed something by the admin API or the command line, or was refused.
     Admin,
     /// A task was accepted, admitted or refused.
     Task,

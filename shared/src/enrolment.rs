@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ParticipantId;
 use crate::document::Document;
+use crate::masking::Element;
 
 /// A participant's request for a certificate, signed by the identity key that it carries, as proof of possession.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Enrolment {
     pub csr_pem: String,
     /// The Ed25519 key that will sign joins, updates and evaluations: 64 hexadecimal digits.
     pub identity_key: String,
+    /// The key that others will seal to what is meant for this participant alone.
+    pub agreement_key: Element,
 }
 
 impl Document for Enrolment {

@@ -38,6 +38,10 @@ pub struct RoundRecord {
     pub tally: Tally,
     /// When the round was committed.
     pub committed_at: Timestamp,
+    /// Digest of the signed [`crate::masking::MaskedSum`] that the candidate follows from; `None` where updates are not
+    /// masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked_sum: Option<Digest>,
     /// Where the round was computed again without some updates: what this record stands in for.
     pub recomputed: Option<Recomputation>,
 }

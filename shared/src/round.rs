@@ -1,17 +1,20 @@
 //! One round as a pure state machine: `Announced → Collecting → Collected → Aggregated → Evaluated → Committed`, or
-//! `Aborted` from any of the first five. One file per phase.
+//! `Aborted` from any but the last. A masked round goes `Collecting → Agreeing → Unmasking → Collected`. One file per
+//! phase.
 //!
 //! The machine is driven by events and persisted as events; a restarted coordinator replays them and goes on. It never
 //! looks at a clock: [`RoundState::due`] says which event the passing of time calls for. It knows nobody's connection:
 //! who is not heard of any more is told it by [`RoundEvent::Lost`].
 
 mod aggregated;
+mod agreeing;
 mod announced;
 mod collected;
 mod collecting;
 mod evaluated;
 mod event;
 mod plan;
+mod unmasking;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,12 +22,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use aggregated::Aggregated;
+pub use agreeing::Agreeing;
 pub use announced::Announced;
 pub use collected::Collected;
 pub use collecting::Collecting;
 pub use evaluated::{Evaluated, Tally};
 pub use event::RoundEvent;
 pub use plan::{AcceptedUpdate, RoundPlan};
+pub use unmasking::{Survived, Unmasking};
 
 use crate::{Digest, Explain, ParticipantId, RoundNumber, Timestamp};
 
@@ -35,6 +40,10 @@ pub enum RoundState {
     Announced(Announced),
     /// Those who joined may deliver their updates.
     Collecting(Collecting),
+    /// The set of masked updates is closed; survivors agree on who delivered.
+    Agreeing(Agreeing),
+    /// Survivors reveal what unmasks the sum.
+    Unmasking(Unmasking),
     /// The set of updates is closed; the aggregate is not yet computed.
     Collected(Collected),
     /// The candidate is known; participants evaluate it.
@@ -80,6 +89,13 @@ pub enum AbortReason {
     /// Too few joined, or too few of those who joined delivered, before the deadline.
     NoQuorum {
         /// How many came.
+        present: u32,
+        /// How many were needed.
+        needed: u32,
+    },
+    /// Too few of those who delivered helped to unmask the sum before the deadline: nobody learns it.
+    StaysMasked {
+        /// How many did.
         present: u32,
         /// How many were needed.
         needed: u32,
@@ -175,6 +191,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => &state.plan,
             Self::Collecting(state) => &state.plan,
+            Self::Agreeing(state) => &state.survived.plan,
+            Self::Unmasking(state) => &state.survived.plan,
             Self::Collected(state) => &state.plan,
             Self::Aggregated(state) => &state.plan,
             Self::Evaluated(state) => &state.plan,
@@ -188,6 +206,8 @@ impl RoundState {
         match self {
             Self::Announced(_) => "announced",
             Self::Collecting(_) => "collecting",
+            Self::Agreeing(_) => "agreeing",
+            Self::Unmasking(_) => "unmasking",
             Self::Collected(_) => "collected",
             Self::Aggregated(_) => "aggregated",
             Self::Evaluated(_) => "evaluated",
@@ -206,6 +226,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => state.plan.cohort.difference(&state.joined).collect(),
             Self::Collecting(state) => state.awaited().collect(),
+            Self::Agreeing(state) => state.survived.without(&state.agreed).collect(),
+            Self::Unmasking(state) => state.survived.without(&state.revealed).collect(),
             Self::Aggregated(state) => {
                 state.accepted.keys().filter(|id| !state.evaluations.contains_key(*id)).collect()
             }
@@ -218,6 +240,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => Some(&state.lost),
             Self::Collecting(state) => Some(&state.lost),
+            Self::Agreeing(state) => Some(&state.survived.lost),
+            Self::Unmasking(state) => Some(&state.survived.lost),
             Self::Aggregated(state) => Some(&state.lost),
             _ => None,
         }
@@ -228,6 +252,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => Some(state.deadline()),
             Self::Collecting(state) => Some(state.deadline()),
+            Self::Agreeing(state) => Some(state.deadline()),
+            Self::Unmasking(state) => Some(state.deadline()),
             Self::Aggregated(state) => Some(state.deadline()),
             Self::Collected(_) | Self::Evaluated(_) | Self::Committed(_) | Self::Aborted(_) => None,
         }
@@ -239,6 +265,8 @@ impl RoundState {
         match self {
             Self::Announced(state) if late || state.is_full() => Some(RoundEvent::JoinClosed { at: now }),
             Self::Collecting(state) if late || state.is_full() => Some(RoundEvent::CollectionClosed { at: now }),
+            Self::Agreeing(state) if late || state.is_full() => Some(RoundEvent::AgreementClosed { at: now }),
+            Self::Unmasking(state) if late || state.is_full() => Some(RoundEvent::RevealsClosed { at: now }),
             Self::Aggregated(state) if late || state.is_full() => Some(RoundEvent::EvaluationClosed { at: now }),
             _ => None,
         }
@@ -258,6 +286,8 @@ impl RoundState {
             (state, RoundEvent::Aborted { reason, at }) => Some(Ok(Change::To(state.abort(reason.clone(), *at)))),
             (Self::Announced(state), _) => state.advance(event),
             (Self::Collecting(state), _) => state.advance(event),
+            (Self::Agreeing(state), _) => state.advance(event),
+            (Self::Unmasking(state), _) => state.advance(event),
             (Self::Collected(state), _) => state.advance(event),
             (Self::Aggregated(state), _) => state.advance(event),
             (Self::Evaluated(state), _) => state.advance(event),

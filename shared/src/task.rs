@@ -12,6 +12,7 @@ use crate::document::Document;
 use crate::encoding::Encoding;
 use crate::feature::FeatureViewRef;
 use crate::local::LocalTraining;
+use crate::masking::{self, SecureAggregation};
 use crate::participation::Participation;
 use crate::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use crate::{Explain, ParticipantId, TaskId, Timestamp};
@@ -52,10 +53,9 @@ pub struct Task {
     /// Who is invited to a round, how many updates it waits for, and what becomes of late ones.
     #[serde(default)]
     pub participation: Participation,
-    /// Whether the coordinator may see sums only (promise R3). This version cannot mask updates, so that a task that
-    /// asks for it is refused rather than run in the clear.
+    /// How updates are masked, so that the coordinator sees their sum only (promise R3); `None` shows it each.
     #[serde(default)]
-    pub secure_aggregation: bool,
+    pub secure_aggregation: Option<SecureAggregation>,
     /// How long each phase waits.
     pub deadlines: Deadlines,
     /// What a candidate must reach to become a release.
@@ -148,6 +148,9 @@ pub struct Deadlines {
     pub collect_ms: u64,
     /// For participants to evaluate the candidate.
     pub evaluate_ms: u64,
+    /// For the survivors of a masked round to agree, and as long again to reveal.
+    #[serde(default = "unmask_ms")]
+    pub unmask_ms: u64,
 }
 
 impl Deadlines {
@@ -164,6 +167,11 @@ impl Deadlines {
     /// The evaluation deadline as a duration.
     pub fn evaluate(&self) -> Duration {
         Duration::from_millis(self.evaluate_ms)
+    }
+
+    /// The deadline of each half of unmasking as a duration.
+    pub fn unmask(&self) -> Duration {
+        Duration::from_millis(self.unmask_ms)
     }
 }
 
@@ -206,10 +214,21 @@ impl Task {
         Some((0..self.rounds).flat_map(|_| [training, evaluation]).collect())
     }
 
+    /// How many survivors of a masked round must help to unmask its sum; `None` where updates are not masked.
+    pub fn unmasking_threshold(&self) -> Option<u32> {
+        let threshold = u32::try_from(masking::threshold(self.cohort.len())).unwrap_or(u32::MAX);
+        self.secure_aggregation.as_ref().map(|_| threshold)
+    }
+
     /// How many numbers one update has: the change of the model and, for SCAFFOLD, that of the control variate.
     pub fn update_len(&self) -> usize {
         self.model.param_count().saturating_mul(self.recipe.local.vectors())
     }
+}
+
+/// A minute: nothing is computed while a round is unmasked but what takes seconds.
+fn unmask_ms() -> u64 {
+    60_000
 }
 
 /// The encoding that everybody knows.

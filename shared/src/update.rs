@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::encoding::Encoding;
+use crate::masking::{MaskedPart, MaskingOffer};
 use crate::{Digest, ParticipantId, RoundId, Timestamp};
 
 /// An update travels in chunks of this many bytes, the last of which may be shorter; each has a digest of its own.
@@ -19,6 +20,9 @@ pub struct Join {
     pub participant_id: ParticipantId,
     /// Digest of the signed task as this participant saw it, so that all agree on the terms.
     pub task_digest: Digest,
+    /// What it brings to a masked round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<MaskingOffer>,
 }
 
 impl Document for Join {
@@ -45,6 +49,9 @@ pub struct UpdateHeader {
     pub payload: Digest,
     /// How many optimiser steps led to it, at most what the task's recipe says.
     pub local_steps: u32,
+    /// What comes with a masked update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<MaskedPart>,
 }
 
 impl Document for UpdateHeader {

@@ -7,6 +7,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(["federation.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .bytes(".ringfence.federation.v1.Chunk")
+        .bytes(".ringfence.federation.v1.JoinRequest.dealing")
+        .bytes(".ringfence.federation.v1.UpdateOpen.dealing")
         .codec_path("crate::codec::LeanCodec")
         .compile_fds(descriptors)?;
     Ok(())

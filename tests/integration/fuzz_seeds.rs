@@ -7,6 +7,7 @@ use shared::audit::AuditRecord;
 use shared::canonical;
 use shared::document::Document;
 use shared::enrolment::{Enrolment, Renewal};
+use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
@@ -38,14 +39,20 @@ fn document<T: Document>() -> String {
 #[test]
 fn every_kind_of_document_has_its_seed() {
     let kinds = [
+        document::<Agreement>(),
         document::<AuditRecord>(),
+        document::<Cosignature>(),
         document::<Enrolment>(),
         document::<Evaluation>(),
         document::<Join>(),
+        document::<MaskedSum>(),
+        document::<MaskingPlan>(),
         document::<Promotion>(),
         document::<Release>(),
         document::<Renewal>(),
+        document::<Reveal>(),
         document::<RoundRecord>(),
+        document::<Survivors>(),
         document::<Task>(),
         document::<TranscriptKeys>(),
         document::<UpdateHeader>(),
@@ -62,9 +69,11 @@ fn every_message_has_its_seed() {
     decode::enrol_answer(&seed("enrol_answer")).unwrap();
     decode::fetch_params(&seed("fetch_params")).unwrap();
     decode::heartbeat(&seed("heartbeat")).unwrap();
+    decode::join_request(&seed("join_request")).unwrap();
     decode::piece(&seed("piece")).unwrap();
     decode::release_bundle(&seed("release_bundle")).unwrap();
     decode::round_view(&seed("round_view")).unwrap();
+    decode::sealed_shares(&seed("sealed_shares")).unwrap();
     decode::signed_document(&seed("signed_document")).unwrap();
     decode::task_view(&seed("task_view")).unwrap();
     decode::update_part(&seed("update_part")).unwrap();

@@ -8,6 +8,7 @@ use shared::encoding::Encoding;
 use shared::enrolment::Enrolment;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
 use shared::{Digest, ParamVector, ParticipantId, TaskId};
+use shared_crypto::masking::AgreementKey;
 use shared_crypto::pki::CertificateRequest;
 use shared_crypto::{ChunkDigests, PublicKey, SigningKey, document_digest};
 use shared_ops::clock::SystemClock;
@@ -43,6 +44,7 @@ impl Puppet {
             participant_id: name.clone(),
             csr_pem: request.csr_pem,
             identity_key: identity.public().to_string(),
+            agreement_key: AgreementKey::generate().unwrap().public().into(),
         };
         let stranger = Client::connect(address, &ca_pem, None).await.unwrap();
         let answer = stranger.enrol(identity.sign(&enrolment).unwrap()).await.unwrap();
@@ -56,9 +58,9 @@ impl Puppet {
     pub(crate) async fn join(&self) {
         let view = self.view_in(Phase::Announced).await;
         let task_digest = document_digest(&self.task().await);
-        let join = Join { round_id: view.round_id, participant_id: self.name.clone(), task_digest };
+        let join = Join { round_id: view.round_id, participant_id: self.name.clone(), task_digest, masking: None };
         let signed = self.identity.sign(&join).unwrap();
-        patiently("join", async || self.client.join(signed.clone()).await).await;
+        patiently("join", async || self.client.join(signed.clone().into()).await).await;
     }
 
     /// The update whose every value is `value`, for the round that collects.
@@ -75,9 +77,13 @@ impl Puppet {
             byte_count: u64::try_from(payload.len()).unwrap(),
             payload: chunks.payload(),
             local_steps: 1,
+            masked: None,
         };
-        let open =
-            UpdateOpen { header: self.identity.sign(&header).unwrap(), chunk_digests: chunks.as_slice().to_vec() };
+        let open = UpdateOpen {
+            header: self.identity.sign(&header).unwrap(),
+            chunk_digests: chunks.as_slice().to_vec(),
+            dealing: Bytes::new(),
+        };
         Update { digest: header.payload, open, payload }
     }
 

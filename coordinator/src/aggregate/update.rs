@@ -14,7 +14,7 @@ use crate::blob::Blob;
 use crate::context::Context;
 
 /// One accepted update.
-pub(super) struct UpdateFile {
+pub(crate) struct UpdateFile {
     blob: Blob,
     participant_id: ParticipantId,
     payload: Digest,
@@ -25,7 +25,7 @@ pub(super) struct UpdateFile {
 
 impl UpdateFile {
     /// Opens the update, which must be there.
-    pub(super) fn open(
+    pub(crate) fn open(
         context: &Context,
         task: &Task,
         (participant_id, accepted): (&ParticipantId, &AcceptedUpdate),
@@ -46,7 +46,7 @@ impl UpdateFile {
     }
 
     /// Whether the file still holds what was acknowledged.
-    pub(super) fn verify(&self) -> Result<(), Error> {
+    pub(crate) fn verify(&self) -> Result<(), Error> {
         let mut found = PayloadWriter::new();
         self.chunks(self.byte_count, |digest, _| {
             found.push(digest);
@@ -86,7 +86,7 @@ impl UpdateFile {
     }
 
     /// Encoded bytes from `offset` on.
-    pub(super) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result<(), Error> {
         self.blob.read_at(u64::try_from(offset).unwrap_or(u64::MAX), into)
     }
 }

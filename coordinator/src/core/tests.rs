@@ -9,10 +9,10 @@ use shared::update::CHUNK_BYTES;
 use shared::{RoundNumber, Timestamp};
 use shared_crypto::ChunkDigests;
 use shared_store::MemoryStore;
-use shared_wire::Activity;
+use shared_wire::{Activity, Bytes, UpdateOpen};
 
 use super::*;
-use crate::testing::{SITES, key, site, task};
+use crate::testing::{AGREEMENT, SITES, key, site, task};
 
 /// Everything that survives a crash.
 struct Beneath {
@@ -45,7 +45,7 @@ impl Beneath {
     fn collecting(&self) -> Core {
         let mut core = self.open();
         for name in SITES {
-            core.vouch(&site(name), key(name).public()).unwrap();
+            core.vouch(&site(name), key(name).public(), AGREEMENT).unwrap();
         }
         let model = ModelSpec { inputs: u32::try_from(CHUNK_BYTES / 4 + 9).unwrap(), hidden: vec![] };
         let task = Task { model, ..task() };
@@ -53,8 +53,8 @@ impl Beneath {
         let joins = SITES.map(|name| {
             let RoundState::Announced(state) = &*core.state(&task.task_id).unwrap() else { panic!() };
             let (round_id, task_digest) = (state.plan.round_id.clone(), state.plan.task_digest);
-            let join = Join { round_id, participant_id: site(name), task_digest };
-            (site(name), key(name).sign(&join).unwrap())
+            let join = Join { round_id, participant_id: site(name), task_digest, masking: None };
+            (site(name), key(name).sign(&join).unwrap().into())
         });
         assert!(core.join(&joins).unwrap().iter().all(Result::is_ok));
         core.tick().unwrap();
@@ -78,9 +78,11 @@ fn open(core: &mut Core, name: &str, payload: &[u8]) -> Result<Opening, Error> {
         byte_count: u64::try_from(payload.len()).unwrap(),
         payload: ChunkDigests::of(payload).payload(),
         local_steps: 1,
+        masked: None,
     };
-    let digests = ChunkDigests::of(payload).as_slice().to_vec();
-    core.open_upload(&site(name), &key(name).sign(&header).unwrap(), digests)
+    let chunk_digests = ChunkDigests::of(payload).as_slice().to_vec();
+    let header = key(name).sign(&header).unwrap();
+    core.open_upload(&site(name), &UpdateOpen { header, chunk_digests, dealing: Bytes::new() })
 }
 
 /// Sends at most `chunks` chunks from where the coordinator wants them.

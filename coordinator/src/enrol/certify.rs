@@ -79,7 +79,8 @@ impl Registry {
     /// Whether `known` enrolled with this very token and key: for as long as it waits for approval, and after that for
     /// as long as a token is good.
     fn asks_again(&self, known: &Participant, enrolment: &Enrolment, key: PublicKey, now: Timestamp) -> bool {
-        let same = known.identity_key == key && known.token == digest(enrolment.token.as_bytes());
+        let same = (known.identity_key, known.agreement_key) == (key, enrolment.agreement_key)
+            && known.token == digest(enrolment.token.as_bytes());
         let waits = known.standing.state == State::Pending;
         let answered = known.standing.since.max(known.enrolled_at);
         same && (waits || now < answered.plus(self.limits.token_validity()))
@@ -128,7 +129,8 @@ impl Registry {
             None => Standing { state, since: now, reason: "enrolled with a token".to_owned() },
         };
         let token = digest(enrolment.token.as_bytes());
-        Ok(Participant { participant_id, identity_key, standing, enrolled_at: now, token, certificates: Vec::new() })
+        let (agreement_key, enrolled_at, certificates) = (enrolment.agreement_key, now, Vec::new());
+        Ok(Participant { participant_id, identity_key, agreement_key, standing, enrolled_at, token, certificates })
     }
 
     /// Issues a certificate, not too soon after the last one.

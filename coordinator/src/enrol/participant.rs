@@ -1,6 +1,7 @@
 //! One participant as the registry keeps it: its key, where it stands, and which of its certificates are good.
 
 use serde::{Deserialize, Serialize};
+use shared::masking::Element;
 use shared::{Digest, ParticipantId, Timestamp};
 use shared_crypto::PublicKey;
 use shared_crypto::pki::PeerCertificate;
@@ -17,6 +18,8 @@ pub struct Participant {
     pub participant_id: ParticipantId,
     /// Checks its signatures.
     pub identity_key: PublicKey,
+    /// Seals what is meant for it alone.
+    pub agreement_key: Element,
     /// What it may do.
     pub standing: Standing,
     /// When it enrolled last.
@@ -92,6 +95,7 @@ impl Participant {
         serde_json::json!({
             "participant_id": self.participant_id,
             "identity_key": self.identity_key,
+            "agreement_key": self.agreement_key,
             "state": self.standing.state,
             "since": self.standing.since,
             "reason": self.standing.reason,
@@ -100,9 +104,9 @@ impl Participant {
     }
 
     /// A participant in good standing that has no certificate.
-    pub(crate) fn approved(participant_id: ParticipantId, identity_key: PublicKey) -> Self {
+    pub(crate) fn approved(participant_id: ParticipantId, identity_key: PublicKey, agreement_key: Element) -> Self {
         let standing = Standing { state: State::Approved, since: Timestamp::EPOCH, reason: String::new() };
-        let (enrolled_at, token) = (Timestamp::EPOCH, Digest([0; 32]));
-        Self { participant_id, identity_key, standing, enrolled_at, token, certificates: Vec::new() }
+        let (enrolled_at, token, certificates) = (Timestamp::EPOCH, Digest([0; 32]), Vec::new());
+        Self { participant_id, identity_key, agreement_key, standing, enrolled_at, token, certificates }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 use shared::audit::AuditKind;
+use shared::masking::Element;
 use shared::store::{Batch, Store};
 use shared::{Digest, ParticipantId, Timestamp};
 use shared_crypto::PublicKey;
@@ -102,10 +103,11 @@ impl Registry {
         &self,
         participant_id: &ParticipantId,
         identity_key: PublicKey,
+        agreement_key: Element,
         now: Timestamp,
     ) -> Result<(), Error> {
         let _writing = self.writing();
-        let participant = Participant::approved(participant_id.clone(), identity_key);
+        let participant = Participant::approved(participant_id.clone(), identity_key, agreement_key);
         self.save(Batch::new(), participant, json!({"event": "vouch"}), now).map(|_| ())
     }
 

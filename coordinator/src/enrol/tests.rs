@@ -53,6 +53,7 @@ impl Asker {
             participant_id: self.participant_id.clone(),
             csr_pem: self.csr_pem.clone(),
             identity_key: self.identity.public().to_string(),
+            agreement_key: [7; 32].into(),
         };
         self.identity.sign(&enrolment).unwrap()
     }

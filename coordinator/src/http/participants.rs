@@ -26,6 +26,8 @@ pub(crate) struct ParticipantView {
     pub(crate) participant_id: ParticipantId,
     /// Checks its signatures: 64 hexadecimal digits.
     pub(crate) identity_key: String,
+    /// Seals what is meant for it alone: 64 hexadecimal digits.
+    pub(crate) agreement_key: String,
     /// What it may do.
     pub(crate) state: Standing,
     /// Since when it is in this state.
@@ -75,6 +77,7 @@ fn view(coordinator: &Coordinator, participant: &Participant) -> ParticipantView
     ParticipantView {
         participant_id: participant.participant_id.clone(),
         identity_key: participant.identity_key.to_string(),
+        agreement_key: participant.agreement_key.to_string(),
         state: participant.standing.state,
         since: participant.standing.since,
         reason: participant.standing.reason.clone(),

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use shared::aggregate::{AggregateError, InRange};
 use shared::document::SignedDocument;
 use shared::encoding::Decoder;
+use shared::masking::BLINDING_WORDS;
 use shared::round::{AcceptedUpdate, IllegalTransition, RoundEvent, RoundPlan, RoundState};
-use shared::store::Store;
+use shared::store::{Key, Store};
 use shared::task::Task;
 use shared::update::{CHUNK_BYTES, UpdateHeader, UpdateReceipt};
 use shared::{Digest, RoundId, Timestamp};
 use shared_crypto::ChunkDigests;
+use shared_wire::Bytes;
 
 use super::{IntakeError, Place, same};
 use crate::Error;
@@ -24,6 +26,7 @@ use crate::blob::Blob;
 use crate::budget::Held;
 use crate::context::Context;
 use crate::durable::{self, Evidence};
+use crate::masking;
 use crate::round::driver::{Proposal, SyncedFile};
 use crate::round::{self, Snapshot};
 use crate::task::{RoundEntry, SignedTask};
@@ -55,14 +58,22 @@ pub(crate) struct Upload {
     header: UpdateHeader,
     digests: ChunkDigests,
     blob: Blob,
-    decoder: Decoder,
-    fold: Option<Fold>,
+    /// What its bytes are made into as they come; nothing where they are masked.
+    reading: Option<Reading>,
+    /// What becomes durable together with the update.
+    writes: Vec<(Key, Vec<u8>)>,
     /// Everything before this is checked and written.
     taken: u64,
     /// Everything before this is on disk.
     durable: u64,
     place: Place,
     _memory: Held,
+}
+
+/// What an update's bytes are made into as they come.
+struct Reading {
+    decoder: Decoder,
+    fold: Option<Fold>,
 }
 
 /// Where an update's values go as they come.
@@ -78,6 +89,8 @@ pub(crate) struct Open {
     pub(crate) document: SignedDocument,
     pub(crate) header: UpdateHeader,
     pub(crate) chunk_digests: Vec<Digest>,
+    /// For a masked update, the dealing of the secret of its own mask.
+    pub(crate) dealing: Bytes,
     /// The sender's place among those who send.
     pub(crate) place: Place,
     /// The sum of the round that goes on.
@@ -92,7 +105,7 @@ pub(crate) fn open_upload(
     snapshot: &Snapshot,
     open: Open,
 ) -> Result<Opened, Error> {
-    let Open { document, header, chunk_digests, place, sum } = open;
+    let Open { document, header, chunk_digests, dealing, place, sum } = open;
     same("task", &task.digest, &header.task_digest)?;
     check_terms(&task.task, &header)?;
     let digests = ChunkDigests::new(header.byte_count, chunk_digests)?;
@@ -104,29 +117,35 @@ pub(crate) fn open_upload(
         return Ok(Opened::Known(receipt));
     }
     check_round(&*context.store, &header, snapshot)?;
+    let writes = masking::check_update(context, &task.task, &header, &dealing)?;
     context.senders.begin(&header.round_id, &header.participant_id, header.payload)?;
     let blob = context.blobs.create_update(&header)?;
-    let decoder = Decoder::new(header.encoding, task.task.update_len());
     let memory = context.budget.hold(u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX));
-    let fold = begin_fold(context, &task.task, snapshot.state.plan(), &header, sum)?;
+    let reading = match header.masked {
+        Some(_) => None,
+        None => Some(Reading::begin(context, &task.task, snapshot.state.plan(), &header, sum)?),
+    };
     let mut upload =
-        Upload { document, header, digests, blob, decoder, fold, taken: 0, durable: 0, place, _memory: memory };
+        Upload { document, header, digests, blob, reading, writes, taken: 0, durable: 0, place, _memory: memory };
     upload.resume(context)?;
     Ok(Opened::Upload(Box::new(upload)))
 }
 
-fn begin_fold(
-    context: &Context,
-    task: &Task,
-    plan: &RoundPlan,
-    header: &UpdateHeader,
-    sum: Arc<RunningSum>,
-) -> Result<Option<Fold>, Error> {
-    if !aggregate::folds(task) {
-        return Ok(None);
+impl Reading {
+    fn begin(
+        context: &Context,
+        task: &Task,
+        plan: &RoundPlan,
+        header: &UpdateHeader,
+        sum: Arc<RunningSum>,
+    ) -> Result<Self, Error> {
+        let decoder = Decoder::new(header.encoding, task.update_len());
+        if !aggregate::folds(task) {
+            return Ok(Self { decoder, fold: None });
+        }
+        sum.begin(context, task, plan, &header.participant_id, accepted(header, plan))?;
+        Ok(Self { decoder, fold: Some(Fold { sum, round_id: plan.round_id.clone() }) })
     }
-    sum.begin(context, task, plan, &header.participant_id, accepted(header, plan))?;
-    Ok(Some(Fold { sum, round_id: plan.round_id.clone() }))
 }
 
 /// What the header says of the update itself.
@@ -134,7 +153,8 @@ fn check_terms(task: &Task, header: &UpdateHeader) -> Result<(), IntakeError> {
     if !task.encodings.contains(&header.encoding) {
         return Err(IntakeError::Encoding);
     }
-    let expected = u64::try_from(header.encoding.encoded_len(task.update_len())).unwrap_or(u64::MAX);
+    let values = task.update_len().saturating_add(header.masked.as_ref().map_or(0, |_| BLINDING_WORDS));
+    let expected = u64::try_from(header.encoding.encoded_len(values)).unwrap_or(u64::MAX);
     if header.byte_count != expected {
         return Err(IntakeError::Length { expected, found: header.byte_count });
     }
@@ -219,16 +239,19 @@ impl Upload {
         if self.taken.saturating_sub(self.durable) >= SYNC_BYTES { self.sync(context) } else { Ok(()) }
     }
 
-    /// Decodes the next chunk, which is checked and written, and folds it where updates are folded as they come.
+    /// Decodes the next chunk, which is checked and written, unless it is masked, and folds it where updates are folded
+    /// as they come.
     fn use_chunk(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
-        VALUES.with_borrow_mut(|values| {
-            values.clear();
-            decode(&mut self.decoder, bytes, values)?;
-            let Some(Fold { sum, round_id }) = &self.fold else { return Ok(()) };
+        if let Some(reading) = &mut self.reading {
             let UpdateHeader { participant_id, payload, .. } = &self.header;
             let (payload, offset, len) = (*payload, self.taken, bytes.len());
-            sum.fold(round_id, &Chunk { participant_id, payload, offset, len, digest, values })
-        })?;
+            VALUES.with_borrow_mut(|values| {
+                values.clear();
+                decode(&mut reading.decoder, bytes, values)?;
+                let Some(Fold { sum, round_id }) = &reading.fold else { return Ok(()) };
+                sum.fold(round_id, &Chunk { participant_id, payload, offset, len, digest, values })
+            })?;
+        }
         self.taken = self.end_of(bytes.len());
         Ok(())
     }
@@ -258,8 +281,8 @@ impl Upload {
         if self.durable < self.taken {
             self.sync(context)?;
         }
-        let Self { document, header, decoder, place, .. } = self;
-        decoder.finish()?;
+        let Self { document, header, reading, mut writes, place, .. } = self;
+        reading.map_or(Ok(()), |reading| reading.decoder.finish())?;
         let at = context.clock.now();
         let event = event(&header, plan, at)?;
         let UpdateHeader { round_id: trained_in, participant_id, payload, .. } = header;
@@ -270,10 +293,10 @@ impl Upload {
             accepted_at: at,
         })?;
         let receipt_key = durable::evidence(&trained_in, Evidence::Receipt, &participant_id);
-        let writes = vec![
+        writes.extend([
             (durable::evidence(&trained_in, Evidence::Update, &participant_id), durable::encode(&document)?),
             (receipt_key, durable::encode(&receipt)?),
-        ];
+        ]);
         let proposal = Proposal::new(plan.round_id.clone(), event, writes);
         Ok(proposal.with_file(SyncedFile { trained_in, participant_id, payload, _place: place }))
     }

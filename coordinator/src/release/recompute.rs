@@ -26,6 +26,7 @@ use crate::aggregate::{self, RunningSum};
 use crate::blob::Params;
 use crate::context::Context;
 use crate::durable::{self, ParamsRole};
+use crate::masking::MaskingError;
 use crate::round::replay;
 use crate::task::{self, SignedTask, Start};
 use crate::{Coordinator, Error};
@@ -105,6 +106,9 @@ fn plan(context: &Context, release_id: ReleaseId, request: &Request) -> Result<R
     let left_out: BTreeSet<_> = request.without.union(&before).cloned().collect();
     let task_id = &record.round_id.task_id;
     let task = SignedTask::stored(task::entry(store, task_id)?.document, &context.operator)?;
+    if task.task.secure_aggregation.is_some() {
+        return Err(MaskingError::Inseparable(release_id).into());
+    }
     let mut rounds = Vec::new();
     for number in (1..=record.round_id.number.0).map(RoundNumber) {
         let round_id = RoundId { task_id: task_id.clone(), number };
@@ -201,7 +205,8 @@ fn again(
     plan.checkpoint = checkpoint;
     plan.server_state = server_state;
     let accepted = committed.accepted.clone();
-    let round = Collected { plan: Arc::new(plan), accepted: accepted.clone(), lost: BTreeSet::new() };
+    let round =
+        Collected { plan: Arc::new(plan), accepted: accepted.clone(), dropped: BTreeSet::new(), lost: BTreeSet::new() };
     let made = aggregate::candidate(context, &replay.task.task, &round, &RunningSum::default())?;
     let record = RoundRecord {
         checkpoint,

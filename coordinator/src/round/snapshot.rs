@@ -39,6 +39,7 @@ impl Snapshot {
             accepted: accepted.map_or(0, |accepted| count(accepted.len())),
             caller_joined: joined.is_some_and(|joined| joined.contains(caller)),
             caller_accepted: accepted.is_some_and(|accepted| accepted.contains_key(caller)),
+            caller_done: has_done(&self.state, caller),
             task_state: Outcome::state(self.outcome.as_ref(), self.paused),
             rounds_done: self.rounds_done,
             sent_at: now,
@@ -54,6 +55,8 @@ fn phase(state: &RoundState) -> Phase {
     match state {
         RoundState::Announced(_) => Phase::Announced,
         RoundState::Collecting(_) => Phase::Collecting,
+        RoundState::Agreeing(_) => Phase::Agreeing,
+        RoundState::Unmasking(_) => Phase::Unmasking,
         RoundState::Collected(_) => Phase::Collected,
         RoundState::Aggregated(_) => Phase::Aggregated,
         RoundState::Evaluated(_) => Phase::Evaluated,
@@ -83,10 +86,21 @@ pub(crate) fn joined(state: &RoundState) -> Option<&BTreeSet<ParticipantId>> {
 pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, AcceptedUpdate>> {
     match state {
         RoundState::Collecting(state) => Some(&state.accepted),
+        RoundState::Agreeing(state) => Some(&state.survived.accepted),
+        RoundState::Unmasking(state) => Some(&state.survived.accepted),
         RoundState::Collected(state) => Some(&state.accepted),
         RoundState::Aggregated(state) => Some(&state.accepted),
         RoundState::Evaluated(state) => Some(&state.accepted),
         RoundState::Announced(_) | RoundState::Committed(_) | RoundState::Aborted(_) => None,
+    }
+}
+
+/// Whether a participant has done its part of the present phase of a masked round.
+fn has_done(state: &RoundState, participant_id: &ParticipantId) -> bool {
+    match state {
+        RoundState::Agreeing(state) => state.agreed.contains(participant_id),
+        RoundState::Unmasking(state) => state.revealed.contains(participant_id),
+        _ => false,
     }
 }
 

@@ -31,9 +31,9 @@ pub(super) async fn receive(
     let running = rpc.task(&caller, &header.round_id.task_id)?;
     let place = rpc.coordinator.context.senders.enter(&caller.participant_id).map_err(Error::from)?;
     let turn = wait(rpc, &running).await?;
-    let UpdateOpen { header: document, chunk_digests } = open;
+    let UpdateOpen { header: document, chunk_digests, dealing } = open;
     let sum = Arc::clone(&running.handle.sum);
-    let open = Open { document, header, chunk_digests, place, sum };
+    let open = Open { document, header, chunk_digests, dealing, place, sum };
     let upload = match begin(rpc, &running, open).await? {
         Opened::Known(receipt) => return Ok(receipt),
         Opened::Upload(upload) => upload,

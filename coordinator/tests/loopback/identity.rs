@@ -17,7 +17,7 @@ use shared_wire::{EnrolAnswer, WireError};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Admin;
-use crate::site::{address, code, config, connect, create_task, id, refusal};
+use crate::site::{address, agreement_key, code, config, connect, create_task, id, refusal};
 
 /// A coordinator where the operator approves and renewals need no pause.
 async fn serve(folder: &Path, approval: Approval) -> (Running, CancellationToken) {
@@ -49,6 +49,7 @@ impl Newcomer {
             participant_id: id(self.name),
             csr_pem: self.request.csr_pem.clone(),
             identity_key: self.identity.public().to_string(),
+            agreement_key: agreement_key(self.name),
         };
         let stranger = Client::connect(&address(running), running.coordinator.ca_certificate_pem(), None).await?;
         stranger.enrol(self.identity.sign(&enrolment).unwrap()).await
@@ -74,8 +75,13 @@ impl Newcomer {
         let task = client.tasks().await?.remove(0);
         let mut views = client.watch(&task_id(), &presence()).await?;
         let round_id = views.next().await?.unwrap().round_id;
-        let join = Join { round_id, participant_id: id(self.name), task_digest: document_digest(&task.document) };
-        client.join(self.identity.sign(&join).unwrap()).await
+        let join = Join {
+            round_id,
+            participant_id: id(self.name),
+            task_digest: document_digest(&task.document),
+            masking: None,
+        };
+        client.join(self.identity.sign(&join).unwrap().into()).await
     }
 }
 

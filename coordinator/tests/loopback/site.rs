@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::enrolment::Enrolment;
+use shared::masking::Element;
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{ParamVector, ParticipantId, TaskId};
+use shared_crypto::masking::{RoundKey, SecretScalar};
 use shared_crypto::pki::{CertificateRequest, TlsIdentity};
 use shared_crypto::{ChunkDigests, PublicKey, SigningKey, document_digest};
 use shared_ops::clock::SystemClock;
@@ -71,6 +73,13 @@ pub(crate) struct Site {
     pub(crate) client: Client,
 }
 
+/// The key of the site with this name that seals what is meant for it.
+pub(crate) fn agreement_key(name: &str) -> Element {
+    let mut scalar = [0; 32];
+    scalar[0] = name.as_bytes()[0];
+    RoundKey::from_scalar(SecretScalar::from_bytes(&scalar).unwrap()).public().into()
+}
+
 pub(crate) async fn enrol_with(
     running: &Running,
     name: &str,
@@ -84,6 +93,7 @@ pub(crate) async fn enrol_with(
         participant_id: id(name),
         csr_pem: request.csr_pem,
         identity_key: identity.public().to_string(),
+        agreement_key: agreement_key(name),
     };
     let stranger = Client::connect(&address(running), ca, None).await?;
     let EnrolAnswer::Enrolled(enrolled) = stranger.enrol(identity.sign(&enrolment).unwrap()).await? else {
@@ -136,8 +146,8 @@ impl Site {
         let task = self.client.tasks().await.unwrap().remove(0);
         let task_digest = document_digest(&task.document);
         let round_id = self.view().await.round_id;
-        let join = Join { round_id, participant_id: id(self.name), task_digest };
-        self.client.join(self.identity.sign(&join).unwrap()).await.unwrap();
+        let join = Join { round_id, participant_id: id(self.name), task_digest, masking: None };
+        self.client.join(self.identity.sign(&join).unwrap().into()).await.unwrap();
     }
 
     pub(crate) fn update(&self, view: &RoundView, task: &SignedDocument, value: f32) -> (UpdateOpen, Bytes) {
@@ -152,9 +162,10 @@ impl Site {
             byte_count: chunks.byte_count(),
             payload: chunks.payload(),
             local_steps: 1,
+            masked: None,
         };
         let header = self.identity.sign(&header).unwrap();
-        (UpdateOpen { header, chunk_digests: chunks.as_slice().to_vec() }, params)
+        (UpdateOpen { header, chunk_digests: chunks.as_slice().to_vec(), dealing: Bytes::new() }, params)
     }
 
     pub(crate) async fn deliver(&self, value: f32) -> SignedDocument {

@@ -10,9 +10,11 @@ const CONTROL: Digest = Digest([3; 32]);
 const CARRY: LatePolicy = LatePolicy::Carry { rounds: 2 };
 const N: RoundNumber = RoundNumber(7);
 
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 9] = [
     Phase::Announced,
     Phase::Collecting,
+    Phase::Agreeing,
+    Phase::Unmasking,
     Phase::Collected,
     Phase::Aggregated,
     Phase::Evaluated,
@@ -35,6 +37,7 @@ fn view(phase: Phase) -> RoundView {
         invited: true,
         caller_joined: false,
         caller_accepted: false,
+        caller_done: false,
         task_state: TaskState::Running,
         rounds_done: 6,
         sent_at: Timestamp::EPOCH,
@@ -241,11 +244,33 @@ fn a_site_that_crashes_after_every_action_trains_and_delivers_once() {
                 view.candidate = (view.phase == Phase::Aggregated).then_some(CANDIDATE);
                 continue;
             }
-            Action::Drop(_) | Action::Fetch(_) => panic!("{action:?}"),
+            Action::Agree | Action::Reveal | Action::Verify(_) | Action::Drop(_) | Action::Fetch(_) => {
+                panic!("{action:?}")
+            }
         }
         actions.push(action);
     }
     // The first delivery's answer is lost in a crash: the second one is for the receipt.
     let expected = [Action::Join, Action::Train, Action::Deliver(N), Action::Deliver(N), Action::Evaluate(CANDIDATE)];
     assert_eq!(actions, expected);
+}
+
+#[test]
+fn a_masked_round_is_agreed_on_unmasked_and_checked_before_it_is_evaluated() {
+    let masked = || Held { masked: true, ..nothing() };
+    let agreeing = accepted(Phase::Agreeing);
+    assert_eq!(due(&agreeing, LatePolicy::Drop, &masked()), Action::Agree);
+    assert_eq!(due(&accepted(Phase::Unmasking), LatePolicy::Drop, &masked()), Action::Reveal);
+    let done = RoundView { caller_done: true, ..agreeing.clone() };
+    assert_eq!(due(&done, LatePolicy::Drop, &masked()), Action::Wait);
+    let unreceipted = Held { prepared: Some(N), ..masked() };
+    assert_eq!(due(&agreeing, LatePolicy::Drop, &unreceipted), Action::Deliver(N));
+    assert_eq!(due(&joined(Phase::Agreeing), LatePolicy::Drop, &masked()), Action::Wait, "it dropped out");
+
+    let aggregated = accepted(Phase::Aggregated);
+    assert_eq!(due(&aggregated, LatePolicy::Drop, &masked()), Action::Fetch(CHECKPOINT));
+    let held = Held { params: vec![CHECKPOINT], ..masked() };
+    assert_eq!(due(&aggregated, LatePolicy::Drop, &held), Action::Verify(CANDIDATE));
+    let verified = Held { verified: Some(N), ..held };
+    assert_eq!(due(&aggregated, LatePolicy::Drop, &verified), Action::Fetch(CANDIDATE));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::enrolment::Enrolment;
+use shared::masking::Element;
 use shared::{Explain, canonical};
 use shared_crypto::pki::CertificateRequest;
 use shared_wire::client::Client;
@@ -61,6 +62,7 @@ fn request(site: &Site, ca_pem: &str, token: &str) -> Result<Request, SiteError>
         participant_id: site.participant_id.clone(),
         csr_pem: request.csr_pem,
         identity_key: site.identity.public().to_string(),
+        agreement_key: Element::from(site.agreement.public()),
     };
     Ok(Request::new(site.identity.sign(&enrolment)?, ca_pem, &request.key_pem))
 }

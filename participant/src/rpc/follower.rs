@@ -12,11 +12,12 @@ use std::time::Duration;
 use shared::update::Join;
 use shared::{Digest, Explain, RoundId, RoundNumber};
 use shared_privacy::PrivacyError;
-use shared_wire::{Activity, Code, Phase, RoundView, TaskState, WireError};
+use shared_wire::{Activity, Bytes, Code, JoinRequest, Phase, RoundView, TaskState, WireError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::hand::Hand;
+use super::masked::Masked;
 use super::membership::{Admitted, Membership};
 use super::{Patience, may_pass};
 use crate::admit::Refusal;
@@ -154,6 +155,9 @@ impl<'a> Follower<'a> {
             Action::Train => self.train(view, shown).await?,
             Action::Deliver(trained_in) => self.deliver(view, trained_in).await?,
             Action::Drop(trained_in) => self.forget(trained_in, "its round went on without it").await?,
+            Action::Agree => self.masked().agree(view).await?,
+            Action::Reveal => self.masked().reveal(&view.round_id).await?,
+            Action::Verify(candidate) => self.verify(view, candidate).await?,
             Action::Evaluate(candidate) => self.evaluate(view, candidate).await?,
         }
         Ok(true)
@@ -162,11 +166,14 @@ impl<'a> Follower<'a> {
     fn held(&self, view: &RoundView) -> Result<Held, SiteError> {
         let number = view.round_id.number;
         let evaluated = Evaluations::new(Arc::clone(&self.member.site)).is_delivered(&view.round_id)?;
+        let verified = self.is_masked() && self.member.site.masked.is_verified(&view.round_id)?;
         Ok(Held {
             joined: self.joined,
             prepared: self.member.updates().prepared(&self.admitted.task.task_id)?,
             delivered: self.delivered,
             evaluated: evaluated.then_some(number),
+            masked: self.is_masked(),
+            verified: verified.then_some(number),
             params: self.hand.digests(),
             sits_out: self.sits_out,
         })
@@ -177,15 +184,36 @@ impl<'a> Follower<'a> {
         let (site, task) = (Arc::clone(&self.member.site), Arc::clone(&self.admitted.task));
         let cost = task.recipe.cost_per_round().ok_or(Refusal::NoNoise)?;
         blocking(move || site.afford(&task, cost)).await?;
+        let request = if self.is_masked() { self.masked().join(&view.round_id).await? } else { self.plain_join(view)? };
+        self.member.client().join(request).await?;
+        self.joined = Some(view.round_id.number);
+        self.member.observer.on(&Progress::Joined { round: view.round_id.number });
+        Ok(())
+    }
+
+    /// What joins a round whose updates are not masked.
+    fn plain_join(&self, view: &RoundView) -> Result<JoinRequest, SiteError> {
         let join = Join {
             round_id: view.round_id.clone(),
             participant_id: self.member.site.participant_id.clone(),
             task_digest: self.admitted.digest,
+            masking: None,
         };
-        self.member.client().join(self.member.site.identity.sign(&join)?).await?;
-        self.joined = Some(view.round_id.number);
-        self.member.observer.on(&Progress::Joined { round: view.round_id.number });
-        Ok(())
+        Ok(JoinRequest { join: self.member.site.identity.sign(&join)?, dealing: Bytes::new() })
+    }
+
+    fn is_masked(&self) -> bool {
+        self.admitted.task.secure_aggregation.is_some()
+    }
+
+    fn masked(&self) -> Masked<'a> {
+        Masked::new(self.member, self.admitted)
+    }
+
+    /// Checks a masked round's sum.
+    async fn verify(&self, view: &RoundView, candidate: Digest) -> Result<(), SiteError> {
+        let Some(checkpoint) = self.hand.get(view.checkpoint) else { return Ok(()) };
+        self.masked().verify(view, checkpoint, candidate).await
     }
 
     async fn fetch(&mut self, params: Digest) -> Result<(), SiteError> {
@@ -204,6 +232,7 @@ impl<'a> Follower<'a> {
             checkpoint_digest: view.checkpoint,
             checkpoint,
             control: view.control.and_then(|control| self.hand.get(control)),
+            masking: if self.is_masked() { Some(self.masked().masking(view).await?) } else { None },
         };
         let (records, updates) = (Arc::clone(&self.member.records), self.member.updates());
         let (presence, steps) = (self.member.presence.clone(), self.admitted.task.recipe.local_steps);
@@ -293,7 +322,9 @@ impl<'a> Follower<'a> {
 fn sat_out(view: Option<&RoundView>, error: SiteError) -> Result<(RoundNumber, Phase), SiteError> {
     let goes_on = match &error {
         SiteError::Wire(error) => error.remote_code().is_some_and(|code| SITS_OUT.contains(&code)),
-        SiteError::Admission(_) | SiteError::Privacy(PrivacyError::BudgetExceeded { .. }) => true,
+        SiteError::Admission(_) | SiteError::Masking(_) | SiteError::Privacy(PrivacyError::BudgetExceeded { .. }) => {
+            true
+        }
         _ => false,
     };
     match view.filter(|_| goes_on) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
+use shared::masking::Cosignature;
 use shared::release::Release;
 use shared::task::Task;
 use shared::{Digest, Explain, RoundId, TaskId};
@@ -64,6 +65,9 @@ impl<'a> Latest<'a> {
 
 /// Whether the word or its release was found wanting; anything else may work the next time.
 fn is_refusal(error: &SiteError) -> bool {
+    if let SiteError::Release(ReleaseFault::TooFewCosignatures { .. }) = error {
+        return false;
+    }
     matches!(
         error,
         SiteError::Release(_)
@@ -95,10 +99,41 @@ impl Membership {
         let len = task.model.param_count().saturating_mul(4);
         let mut params = Vec::new();
         fetch(client, &release, len, &mut params).await?;
-        let bundle = ReleaseBundle { release: found.release, record: found.round_record, params };
+        let (record, cosignatures) = (found.round_record, found.cosignatures);
+        let bundle = ReleaseBundle { release: found.release, record, cosignatures, params };
+        self.cosign(client, &release, &task, &bundle).await?;
         let installed = self.install(word, release, task, bundle).await?;
         self.observer.on(&Progress::Released { release_id: installed.release.release_id.clone() });
         Ok(Some(installed))
+    }
+
+    /// Signs a release of a masked task, once, if the site checked the sum that it follows from itself.
+    async fn cosign(
+        &self,
+        client: &Client,
+        release: &Release,
+        task: &Task,
+        bundle: &ReleaseBundle,
+    ) -> Result<(), SiteError> {
+        let own = &self.site.participant_id;
+        let names_own = |document: &SignedDocument| {
+            let named = shared::canonical::decode::<Cosignature>(document.body.as_bytes());
+            named.is_ok_and(|cosignature| cosignature.participant_id == *own)
+        };
+        let is_masked = task.secure_aggregation.is_some();
+        if !is_masked
+            || bundle.cosignatures.iter().any(names_own)
+            || !self.site.masked.is_verified(&release.round_id)?
+        {
+            return Ok(());
+        }
+        bundle.verify(&self.credentials().coordinator_key)?;
+        let cosignature = self.site.identity.sign(&Cosignature {
+            release_id: release.release_id.clone(),
+            release: document_digest(&bundle.release),
+            participant_id: own.clone(),
+        })?;
+        Ok(client.cosign(cosignature).await?)
     }
 
     /// The task with this digest, which the site has admitted.

@@ -4,10 +4,12 @@
 //! A release that does not verify is never written, so a restart cannot find it. A site that goes back by itself stays
 //! there until the operator's next word.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::document::SignedDocument;
+use shared::masking::{Cosignature, threshold};
 use shared::release::{Recomputation, Release, RoundRecord};
 use shared::store::{Batch, Key, Store};
 use shared::task::Task;
@@ -32,6 +34,8 @@ pub struct ReleaseBundle {
     pub release: SignedDocument,
     /// The signed record of its round.
     pub record: SignedDocument,
+    /// Other sites' signed words that they checked the rounds behind it.
+    pub cosignatures: Vec<SignedDocument>,
     /// The parameters, little-endian f32.
     #[serde(skip)]
     pub params: Vec<u8>,
@@ -98,6 +102,22 @@ impl ReleaseBundle {
         Ok(())
     }
 
+    /// Checks that more than two thirds of a masked task's cohort have cosigned the release: no site can see by itself what
+    /// its sum was made of, and a coordinator that shows two sums needs more than a third of the sites to lie for it.
+    fn is_cosigned(&self, task: &Task) -> Result<(), SiteError> {
+        let Some(terms) = &task.secure_aggregation else { return Ok(()) };
+        let release = document_digest(&self.release);
+        let signer = |document: &SignedDocument| {
+            let claimed: Cosignature = canonical::decode(document.body.as_bytes()).ok()?;
+            let keys = terms.roster.get(&claimed.participant_id)?;
+            let opened: Cosignature = PublicKey::from_bytes(*keys.identity.as_bytes()).open(document).ok()?;
+            (opened.release == release).then_some(opened.participant_id)
+        };
+        let signers: BTreeSet<ParticipantId> = self.cosignatures.iter().filter_map(signer).collect();
+        let (needed, found) = (threshold(task.cohort.len()), signers.len());
+        if found < needed { Err(ReleaseFault::TooFewCosignatures { needed, found }.into()) } else { Ok(()) }
+    }
+
     fn open(&self, coordinator: &PublicKey) -> Result<(Release, RoundRecord), SiteError> {
         Ok((coordinator.open(&self.release)?, coordinator.open(&self.record)?))
     }
@@ -142,6 +162,7 @@ impl Releases {
     ) -> Result<Installed, SiteError> {
         let installed = bundle.verify(&self.coordinator)?;
         bundle.fits(expected, &self.coordinator)?;
+        bundle.is_cosigned(expected.task)?;
         expect("the promoted release", word.release(), installed.digest)?;
         let current = self.load(CURRENT)?;
         let mut batch = word.obey(unchanged(current.as_ref())?)?;

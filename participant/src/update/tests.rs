@@ -28,6 +28,7 @@ fn assignment_of(task: Task, number: u32) -> Assignment {
         checkpoint_digest: bulk_digest(&checkpoint.to_le_bytes()),
         checkpoint: Arc::new(checkpoint),
         control: None,
+        masking: None,
     }
 }
 

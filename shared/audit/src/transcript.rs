@@ -2,12 +2,14 @@
 //!
 //! The file is an archive in the ustar format with one spelling (`tar tf FILE` lists it): the signed keys, task and
 //! record, the audit log's receipt for the record, the parameters and the server's state that the round started from,
-//! each accepted update (signed header, encoded bytes) and each signed evaluation. [`verify`] trusts nothing in it but
+//! each accepted update (signed header, encoded bytes; of a masked round the sum and the signed headers) and each signed
+//! evaluation. [`verify`] trusts nothing in it but
 //! the coordinator's key that its caller brings: who checks has to recompute, or has checked nothing.
 
 mod archive;
 mod documents;
 mod error;
+mod masked;
 mod recompute;
 mod sections;
 mod updates;
@@ -25,6 +27,7 @@ use shared_crypto::PublicKey;
 
 pub use archive::ReadAt;
 pub use error::TranscriptError;
+pub use masked::MaskedParts;
 pub use sections::{Content, Parts, Transcript};
 pub use updates::updates_root;
 pub use verify::{Claim, Included, Trust, Verified, verify};
@@ -59,6 +62,9 @@ mod name {
     pub(super) const RECEIPT: &str = "receipt.json";
     pub(super) const CHECKPOINT: &str = "checkpoint.f32";
     pub(super) const SERVER_STATE: &str = "server-state.bin";
+    pub(super) const MASKED_SUM: &str = "masked-sum.json";
+    pub(super) const SURVIVORS: &str = "survivors.json";
+    pub(super) const SUM: &str = "sum.i32";
 
     pub(super) fn update_header(participant_id: &ParticipantId) -> String {
         format!("updates/{participant_id}.json")

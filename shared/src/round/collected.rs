@@ -13,6 +13,8 @@ pub struct Collected {
     pub plan: Arc<RoundPlan>,
     /// Whose update counts, and what of it.
     pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
+    /// Who joined a masked round and did not deliver; nobody where updates are not masked.
+    pub dropped: BTreeSet<ParticipantId>,
     /// Who is not heard of at present.
     pub lost: BTreeSet<ParticipantId>,
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{AcceptedUpdate, Change, Collected, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
+use super::unmasking::Survived;
+use super::{AcceptedUpdate, Agreeing, Change, Collected, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
 use super::{has_quorum, no_quorum};
 use crate::{ParticipantId, Timestamp};
 
@@ -92,10 +93,13 @@ impl Collecting {
         if !has_quorum(&self.plan, self.accepted.len()) {
             return no_quorum(&self.plan, self.accepted.len(), at);
         }
-        RoundState::Collected(Collected {
-            plan: Arc::clone(&self.plan),
-            accepted: self.accepted.clone(),
-            lost: self.lost.clone(),
-        })
+        let (plan, accepted, lost) = (Arc::clone(&self.plan), self.accepted.clone(), self.lost.clone());
+        match self.plan.threshold {
+            None => RoundState::Collected(Collected { plan, accepted, dropped: BTreeSet::new(), lost }),
+            Some(threshold) => {
+                let dropped = self.joined.iter().filter(|id| !self.accepted.contains_key(*id)).cloned().collect();
+                RoundState::Agreeing(Agreeing::new(Survived { plan, threshold, accepted, dropped, lost }, at))
+            }
+        }
     }
 }

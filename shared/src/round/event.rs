@@ -57,6 +57,30 @@ pub enum RoundEvent {
         /// When.
         at: Timestamp,
     },
+    /// A survivor agreed on who delivered.
+    Agreed {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Enough survivors agreed.
+    AgreementClosed {
+        /// When.
+        at: Timestamp,
+    },
+    /// A survivor revealed its shares.
+    Revealed {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more shares.
+    RevealsClosed {
+        /// When.
+        at: Timestamp,
+    },
     /// The candidate was computed from exactly the accepted updates.
     Aggregated {
         /// Digest of the candidate's parameters.
@@ -105,6 +129,10 @@ impl RoundEvent {
             Self::Excluded { .. } => "excluded",
             Self::UpdateAccepted { .. } => "update_accepted",
             Self::CollectionClosed { .. } => "collection_closed",
+            Self::Agreed { .. } => "agreed",
+            Self::AgreementClosed { .. } => "agreement_closed",
+            Self::Revealed { .. } => "revealed",
+            Self::RevealsClosed { .. } => "reveals_closed",
             Self::Aggregated { .. } => "aggregated",
             Self::EvaluationAccepted { .. } => "evaluation_accepted",
             Self::EvaluationClosed { .. } => "evaluation_closed",

@@ -30,6 +30,8 @@ pub struct RoundPlan {
     pub quorum: u32,
     /// How many updates are enough to stop waiting.
     pub goal: u32,
+    /// How many of those who delivered must help to unmask the sum; `None` where updates are not masked.
+    pub threshold: Option<u32>,
     /// What becomes of an update that comes late.
     pub late: LatePolicy,
     /// How long each phase waits.

@@ -1,5 +1,7 @@
 //! What should and should not happen to a round.
 
+mod masked;
+
 use super::*;
 use crate::encoding::Encoding;
 use crate::participation::LatePolicy;
@@ -29,8 +31,9 @@ fn plan() -> RoundPlan {
         root: None,
         quorum: 2,
         goal: 3,
+        threshold: None,
         late: LatePolicy::Drop,
-        deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000 },
+        deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000, unmask_ms: 5_000 },
         announced_at: at(0),
     }
 }

@@ -1,8 +1,10 @@
 //! Whether a task can be run at all. Whether a site wants it is that site's admission policy.
 
 use super::{Deadlines, InvalidTask, MAX_COHORT, MAX_ROUNDS, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use crate::aggregate::Rule;
+use crate::encoding::Encoding;
 use crate::params::MAX_PARAMS;
-use crate::participation::{MAX_OVER_SELECTION, MAX_STALENESS};
+use crate::participation::{LatePolicy, MAX_OVER_SELECTION, MAX_STALENESS};
 
 /// The most encodings that a task may offer.
 const MAX_ENCODINGS: usize = 8;
@@ -18,7 +20,7 @@ impl Task {
         })?;
         check(is_some_of(self.quorum, cohort), "quorum", || format!("{} of a cohort of {cohort}", self.quorum))?;
         check((1..=MAX_ROUNDS).contains(&self.rounds), "rounds", || format!("{}, not 1 to {MAX_ROUNDS}", self.rounds))?;
-        check(!self.secure_aggregation, "secure_aggregation", || "this version cannot mask updates".to_owned())?;
+        self.validate_secure_aggregation()?;
         self.validate_aggregation()?;
         self.validate_participation()?;
         validate_model(&self.model)?;
@@ -42,6 +44,24 @@ impl Task {
         check((1..=MAX_ENCODINGS).contains(&self.encodings.len()), "encodings", || {
             format!("{}, not 1 to {MAX_ENCODINGS}", self.encodings.len())
         })
+    }
+
+    /// What a masked sum can bear: a plain mean of updates of one round, each of which its site delivers in time or not at
+    /// all.
+    fn validate_secure_aggregation(&self) -> Result<(), InvalidTask> {
+        let Some(terms) = &self.secure_aggregation else { return Ok(()) };
+        let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
+        let valid = terms.validate(self.cohort.len(), quorum);
+        let pure_sum = self.aggregation.rule == Rule::Mean && self.aggregation.pre.is_empty();
+        let whole_cohort = self.participation.over_selection == 1.0 && self.participation.late == LatePolicy::Drop;
+        let checks = [
+            (valid.is_ok(), "secure_aggregation", valid.err().unwrap_or_default()),
+            (self.encodings == [Encoding::F32], "encodings", "masked words stand in place of `f32`".to_owned()),
+            (pure_sum, "aggregation", "a masked sum gives the mean and nothing else".to_owned()),
+            (self.recipe.local.vectors() == 1, "recipe.local", "SCAFFOLD's second vector cannot be masked".to_owned()),
+            (whole_cohort, "participation", "masked rounds invite the whole cohort and drop late updates".to_owned()),
+        ];
+        checks.into_iter().try_for_each(|(holds, field, reason)| check(holds, field, || reason))
     }
 
     fn validate_participation(&self) -> Result<(), InvalidTask> {
@@ -89,7 +109,7 @@ fn validate_privacy(terms: &PrivacyTerms) -> Result<(), InvalidTask> {
 }
 
 fn validate_deadlines(deadlines: &Deadlines) -> Result<(), InvalidTask> {
-    let waits = [deadlines.join_ms, deadlines.collect_ms, deadlines.evaluate_ms];
+    let waits = [deadlines.join_ms, deadlines.collect_ms, deadlines.evaluate_ms, deadlines.unmask_ms];
     check(waits.iter().all(|wait| (1..=MAX_WAIT_MS).contains(wait)), "deadlines", || {
         "each must be 1 ms to 1 day".to_owned()
     })
@@ -116,7 +136,11 @@ fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::ParticipantId;
+    use crate::masking::SecureAggregation;
 
     fn task(inputs: u32, local: &str) -> Task {
         let server = if local == "scaffold" { "scaffold" } else { "plain" };
@@ -144,8 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_asks_for_masks_is_refused_rather_than_run_in_the_clear() {
-        let masked = Task { secure_aggregation: true, ..task(3, "plain") };
-        assert_eq!(masked.validate().unwrap_err().field, "secure_aggregation");
+    fn a_masked_task_needs_a_plain_mean_of_a_cohort_of_which_two_thirds_deliver_in_time() {
+        let terms = SecureAggregation { clip_norm: 1.0, value_bits: 16, roster: BTreeMap::new() };
+        let cohort = ["a", "b", "c"].map(|name| ParticipantId::new(name).unwrap()).into();
+        let task = Task { secure_aggregation: Some(terms), cohort, quorum: 3, ..task(3, "plain") };
+        assert_eq!(task.validate(), Ok(()));
+        let refused = |change: &dyn Fn(&mut Task)| {
+            let mut changed = task.clone();
+            change(&mut changed);
+            changed.validate().unwrap_err().field
+        };
+        assert_eq!(refused(&|task| task.quorum = 2), "secure_aggregation");
+        assert_eq!(refused(&|task| task.aggregation.rule = Rule::CoordinateMedian), "aggregation");
+        assert_eq!(refused(&|task| task.encodings = vec![Encoding::Bf16]), "encodings");
+        assert_eq!(refused(&|task| task.participation.late = LatePolicy::Carry { rounds: 1 }), "participation");
     }
 }

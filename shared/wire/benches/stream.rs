@@ -17,7 +17,8 @@ use shared_crypto::pki::{CertificateAuthority, CertificateRequest};
 use shared_wire::client::Client;
 use shared_wire::server::{self, Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload};
 use shared_wire::{
-    Bytes, CHUNK_BYTES, EnrolAnswer, PemIdentity, ReleaseBundle, RoundView, Status, TaskView, UpdateOpen, async_trait,
+    Bytes, CHUNK_BYTES, EnrolAnswer, JoinRequest, MaskingStage, PemIdentity, ReleaseBundle, RoundView, SealedShare,
+    Status, TaskView, UpdateOpen, async_trait,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +102,32 @@ impl Federation for Sink {
         Err(Status::unimplemented("not measured"))
     }
 
-    async fn join(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+    async fn join(&self, _: Certificate, _: JoinRequest) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn masking_documents(
+        &self,
+        _: Certificate,
+        _: RoundId,
+        _: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn agreement(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn sealed_shares(&self, _: Certificate, _: RoundId) -> Result<Vec<SealedShare>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Ok(())
     }
 
@@ -198,7 +224,9 @@ async fn bare(mut stream: TlsStream<TcpStream>, payload: Bytes) -> Result<(), Fa
 
 async fn upload(client: Client, payload: Bytes) -> Result<(), Failure> {
     let chunk_digests = payload.chunks(CHUNK_BYTES).map(|_| Digest([0; 32])).collect();
-    client.submit_update(UpdateOpen { header: receipt(), chunk_digests }, payload, |_, _| {}).await?;
+    client
+        .submit_update(UpdateOpen { header: receipt(), chunk_digests, dealing: Bytes::new() }, payload, |_, _| {})
+        .await?;
     Ok(())
 }
 

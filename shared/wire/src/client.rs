@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use prost::bytes::Bytes;
 use shared::document::SignedDocument;
+use shared::task::MAX_COHORT;
 use shared::{Digest, ReleaseId, RoundId, TaskId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status, Streaming};
@@ -18,13 +19,17 @@ pub use self::presence::Presence;
 use crate::convert::{self, piece};
 use crate::proto::{self, federation_client::FederationClient};
 use crate::tls::PemIdentity;
-use crate::view::{EnrolAnswer, ReleaseBundle, RoundView, TaskView, UpdateOpen};
+use crate::view::{
+    EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
+};
 use crate::{MAX_MESSAGE_BYTES, SILENCE, WireError};
 
 /// How long a call may take that is one question and one answer, and how long a transfer may stand still.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The most tasks that a coordinator may list.
 const MAX_TASKS: usize = 10_000;
+/// The most documents of a masked round: one of each participant and two of the coordinator.
+const MAX_DOCUMENTS: usize = MAX_COHORT + 2;
 
 /// Two connections to the coordinator, each dialled when it is needed and not there: one for parameters and updates, one
 /// for everything else, so that no heartbeat waits behind a model. Clones share them.
@@ -90,8 +95,49 @@ impl Client {
     }
 
     /// Joins a round with a signed [`shared::update::Join`].
-    pub async fn join(&self, join: SignedDocument) -> Result<(), WireError> {
-        answer(ANSWER, self.control().join_round(proto::SignedDocument::from(join))).await.map(drop)
+    pub async fn join(&self, join: JoinRequest) -> Result<(), WireError> {
+        answer(ANSWER, self.control().join_round(proto::JoinRequest::from(join))).await.map(drop)
+    }
+
+    /// The signed documents of a masked round at a stage.
+    pub async fn masking_documents(
+        &self,
+        round_id: &RoundId,
+        stage: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, WireError> {
+        let (task_id, round) = (round_id.task_id.to_string(), round_id.number.0);
+        let request = proto::GetMaskingDocumentsRequest { task_id, round, stage: stage.into() };
+        let mut stream = answer(ANSWER, self.control().get_masking_documents(request)).await?;
+        let mut documents = Vec::new();
+        while let Some(message) = next(ANSWER, &mut stream).await? {
+            if documents.len() >= MAX_DOCUMENTS {
+                return Err(WireError::malformed("documents", format!("more than {MAX_DOCUMENTS}")));
+            }
+            documents.push(message.try_into()?);
+        }
+        Ok(documents)
+    }
+
+    /// Sends a signed [`shared::masking::Agreement`].
+    pub async fn agree(&self, agreement: SignedDocument) -> Result<(), WireError> {
+        answer(ANSWER, self.control().agree(proto::SignedDocument::from(agreement))).await.map(drop)
+    }
+
+    /// What was sealed for this participant in a masked round, once enough survivors agreed.
+    pub async fn sealed_shares(&self, round_id: &RoundId) -> Result<Vec<SealedShare>, WireError> {
+        let (task_id, round) = (round_id.task_id.to_string(), round_id.number.0);
+        let request = proto::GetSealedSharesRequest { task_id, round };
+        convert::shares(answer(ANSWER, self.control().get_sealed_shares(request)).await?)
+    }
+
+    /// Sends a signed [`shared::masking::Reveal`].
+    pub async fn reveal(&self, reveal: SignedDocument) -> Result<(), WireError> {
+        answer(ANSWER, self.control().reveal(proto::SignedDocument::from(reveal))).await.map(drop)
+    }
+
+    /// Sends a signed [`shared::masking::Cosignature`].
+    pub async fn cosign(&self, cosignature: SignedDocument) -> Result<(), WireError> {
+        answer(ANSWER, self.control().cosign(proto::SignedDocument::from(cosignature))).await.map(drop)
     }
 
     /// Fetches parameters of exactly `len` bytes into `params`, from where it ends on. The caller checks their digest.

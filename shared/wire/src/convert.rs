@@ -1,8 +1,10 @@
 //! Conversions between messages and domain types. A message that does not convert is refused and never reaches a caller.
 
+mod masking;
 mod round;
 mod update;
 
+pub(crate) use masking::{masking_stage, shares};
 pub(crate) use round::{first_heartbeat, heartbeat};
 pub(crate) use update::{piece, pieces};
 
@@ -111,17 +113,19 @@ impl TryFrom<proto::ReleaseBundle> for ReleaseBundle {
             release: required("release", message.release)?.try_into()?,
             round_record: required("round_record", message.round_record)?.try_into()?,
             promotion: message.promotion.map(TryInto::try_into).transpose()?,
+            cosignatures: message.cosignatures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl From<ReleaseBundle> for proto::ReleaseBundle {
     fn from(bundle: ReleaseBundle) -> Self {
-        let ReleaseBundle { release, round_record, promotion } = bundle;
+        let ReleaseBundle { release, round_record, promotion, cosignatures } = bundle;
         Self {
             release: Some(release.into()),
             round_record: Some(round_record.into()),
             promotion: promotion.map(Into::into),
+            cosignatures: cosignatures.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -161,7 +165,9 @@ mod tests {
     fn a_release_survives_the_wire_with_and_without_the_operators_word() {
         let document = SignedDocument { body: "{}".into(), key_id: KeyId(Digest([1; 32])), signature: "02".repeat(64) };
         for promotion in [None, Some(document.clone())] {
-            let bundle = ReleaseBundle { release: document.clone(), round_record: document.clone(), promotion };
+            let cosignatures = vec![document.clone(); 2];
+            let (release, round_record) = (document.clone(), document.clone());
+            let bundle = ReleaseBundle { release, round_record, promotion, cosignatures };
             assert_eq!(ReleaseBundle::try_from(proto::ReleaseBundle::from(bundle.clone())).unwrap(), bundle);
         }
         let word_alone = proto::ReleaseBundle { promotion: Some(document.into()), ..Default::default() };

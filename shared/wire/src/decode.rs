@@ -5,7 +5,10 @@ use prost::Message;
 use shared::Digest;
 use shared::document::SignedDocument;
 
-use crate::view::{EnrolAnswer, Heartbeat, Piece, ReleaseBundle, RoundView, TaskView, UpdatePart, UploadProgress};
+use crate::view::{
+    EnrolAnswer, Heartbeat, JoinRequest, Piece, ReleaseBundle, RoundView, SealedShare, TaskView, UpdatePart,
+    UploadProgress,
+};
 use crate::{WireError, convert, proto};
 
 fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
@@ -35,6 +38,16 @@ pub fn round_view(bytes: &[u8]) -> Result<RoundView, WireError> {
 /// A participant's heartbeat.
 pub fn heartbeat(bytes: &[u8]) -> Result<Heartbeat, WireError> {
     message::<proto::Heartbeat>(bytes)?.try_into()
+}
+
+/// What joins a round.
+pub fn join_request(bytes: &[u8]) -> Result<JoinRequest, WireError> {
+    message::<proto::JoinRequest>(bytes)?.try_into()
+}
+
+/// What was sealed for one participant in a masked round.
+pub fn sealed_shares(bytes: &[u8]) -> Result<Vec<SealedShare>, WireError> {
+    convert::shares(message(bytes)?)
 }
 
 /// A part of an update.

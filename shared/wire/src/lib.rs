@@ -21,16 +21,21 @@ pub use shared::update::CHUNK_BYTES;
 pub use tls::PemIdentity;
 pub use tonic::{Code, Status, async_trait};
 pub use view::{
-    Activity, EnrolAnswer, Enrolled, Heartbeat, Phase, Piece, ReleaseBundle, RoundView, TaskState, TaskView,
-    UpdateOpen, UpdatePart, UploadProgress,
+    Activity, EnrolAnswer, Enrolled, Heartbeat, JoinRequest, MaskingStage, Phase, Piece, ReleaseBundle, RoundView,
+    SealedShare, TaskState, TaskView, UpdateOpen, UpdatePart, UploadProgress,
 };
 
 use std::time::Duration;
 
+use shared::masking::{MAX_NEIGHBOURS, SEALED_SHARE_BYTES};
 use shared::params::MAX_PARAMS;
 
 /// The most chunks an update may have: no encoding takes more than four bytes a parameter.
 pub const MAX_CHUNKS: usize = (MAX_PARAMS * size_of::<f32>()).div_ceil(CHUNK_BYTES);
+/// The most shares that are sealed for one participant in a round: one of each neighbour, and its own.
+pub const MAX_SHARES: usize = MAX_NEIGHBOURS + 1;
+/// The longest dealing of a secret: its key, and for each holder a ciphertext and at most one commitment.
+pub const MAX_DEALING_BYTES: usize = MAX_SHARES * SEALED_SHARE_BYTES + 32;
 /// The largest message either side takes.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// How often each side of a watched round, and the coordinator within an upload, says that it is alive.

@@ -21,7 +21,9 @@ pub use self::heartbeats::Heartbeats;
 pub use self::upload::Upload;
 use crate::convert;
 pub use crate::tls::ServerIdentity;
-use crate::view::{EnrolAnswer, ReleaseBundle, RoundView, TaskView, UpdateOpen};
+use crate::view::{
+    EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
+};
 
 /// A stream that a call answers with.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -47,13 +49,28 @@ pub trait Federation: Send + Sync + 'static {
         task_id: TaskId,
         heartbeats: Heartbeats,
     ) -> Result<Answers<RoundView>, Status>;
-    /// Takes a signed [`shared::update::Join`].
-    async fn join(&self, caller: Certificate, join: SignedDocument) -> Result<(), Status>;
+    /// Takes a signed [`shared::update::Join`], with what it brings to a masked round.
+    async fn join(&self, caller: Certificate, join: JoinRequest) -> Result<(), Status>;
     /// Parameters by digest from byte `offset` on, in parts of any size. The next part is asked for when the last one
     /// has left.
     async fn params(&self, caller: Certificate, digest: Digest, offset: u64) -> Result<Answers<Bytes>, Status>;
     /// Takes an update and answers with the signed [`shared::update::UpdateReceipt`].
     async fn update(&self, caller: Certificate, open: UpdateOpen, upload: Upload) -> Result<SignedDocument, Status>;
+    /// The signed documents of a masked round that the caller needs at a stage.
+    async fn masking_documents(
+        &self,
+        caller: Certificate,
+        round_id: RoundId,
+        stage: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Status>;
+    /// Takes a signed [`shared::masking::Agreement`].
+    async fn agreement(&self, caller: Certificate, agreement: SignedDocument) -> Result<(), Status>;
+    /// What was sealed for the caller.
+    async fn sealed_shares(&self, caller: Certificate, round_id: RoundId) -> Result<Vec<SealedShare>, Status>;
+    /// Takes a signed [`shared::masking::Reveal`].
+    async fn reveal(&self, caller: Certificate, reveal: SignedDocument) -> Result<(), Status>;
+    /// Takes a signed [`shared::masking::Cosignature`].
+    async fn cosignature(&self, caller: Certificate, cosignature: SignedDocument) -> Result<(), Status>;
     /// Takes a signed [`shared::update::Evaluation`].
     async fn evaluation(&self, caller: Certificate, evaluation: SignedDocument) -> Result<(), Status>;
     /// The signed [`shared::release::RoundRecord`] of a committed round.

@@ -2,9 +2,10 @@
 
 use prost::bytes::Bytes;
 use shared::document::SignedDocument;
-use shared::{Digest, ReleaseId, RoundId, Timestamp};
+use shared::masking::SEALED_SHARE_BYTES;
+use shared::{Digest, ParticipantId, ReleaseId, RoundId, Timestamp};
 
-pub use crate::proto::Phase;
+pub use crate::proto::{MaskingStage, Phase};
 
 /// How far an enrolment is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct RoundView {
     pub caller_joined: bool,
     /// Whether the update of the one who asks is durable.
     pub caller_accepted: bool,
+    /// Whether the one who asks has done its part of the present phase of a masked round.
+    pub caller_done: bool,
     /// Where the task stands; a watch ends after a view whose task is over.
     pub task_state: TaskState,
     /// How many of the task's rounds are committed.
@@ -124,6 +127,31 @@ pub struct Heartbeat {
     pub percent: u8,
 }
 
+/// What joins a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The signed [`shared::update::Join`].
+    pub join: SignedDocument,
+    /// The dealing of the round key's secret; empty where the round is not masked.
+    pub dealing: Bytes,
+}
+
+/// A join of a round that is not masked.
+impl From<SignedDocument> for JoinRequest {
+    fn from(join: SignedDocument) -> Self {
+        Self { join, dealing: Bytes::new() }
+    }
+}
+
+/// A share of a dealer's secret, sealed for the one who asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedShare {
+    /// Who dealt it.
+    pub dealer: ParticipantId,
+    /// The dealing's own key and the ciphertext.
+    pub sealed: [u8; SEALED_SHARE_BYTES],
+}
+
 /// What opens an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateOpen {
@@ -132,6 +160,8 @@ pub struct UpdateOpen {
     /// BLAKE3 of each [`crate::CHUNK_BYTES`] of the encoded update, the last of which may be shorter; 1 to
     /// [`crate::MAX_CHUNKS`] of them.
     pub chunk_digests: Vec<Digest>,
+    /// The dealing of the secret of a masked update's own mask; empty where it is not masked.
+    pub dealing: Bytes,
 }
 
 /// A piece of a byte string.
@@ -172,4 +202,6 @@ pub struct ReleaseBundle {
     pub round_record: SignedDocument,
     /// The signed [`shared::release::Promotion`] that makes the release the latest; `None` where it is not.
     pub promotion: Option<SignedDocument>,
+    /// The signed [`shared::masking::Cosignature`]s that the coordinator has.
+    pub cosignatures: Vec<SignedDocument>,
 }

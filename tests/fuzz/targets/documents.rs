@@ -9,6 +9,7 @@ use shared::audit::AuditRecord;
 use shared::canonical;
 use shared::document::{Document, SignedDocument};
 use shared::enrolment::{Enrolment, Renewal};
+use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
@@ -29,14 +30,20 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = task.cost();
         }
     }
+    let _ = decoded::<Agreement>(bytes);
     let _ = decoded::<AuditRecord>(bytes);
+    let _ = decoded::<Cosignature>(bytes);
     let _ = decoded::<Enrolment>(bytes);
     let _ = decoded::<Evaluation>(bytes);
     let _ = decoded::<Join>(bytes);
+    let _ = decoded::<MaskedSum>(bytes);
+    let _ = decoded::<MaskingPlan>(bytes);
     let _ = decoded::<Promotion>(bytes);
     let _ = decoded::<Release>(bytes);
     let _ = decoded::<Renewal>(bytes);
+    let _ = decoded::<Reveal>(bytes);
     let _ = decoded::<RoundRecord>(bytes);
+    let _ = decoded::<Survivors>(bytes);
     let _ = decoded::<TranscriptKeys>(bytes);
     let _ = decoded::<UpdateHeader>(bytes);
     let _ = decoded::<UpdateReceipt>(bytes);

@@ -10,6 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = decode::signed_document(bytes);
     let _ = decode::enrol_answer(bytes);
     let _ = decode::task_view(bytes);
+    let _ = decode::join_request(bytes);
+    let _ = decode::sealed_shares(bytes);
     let _ = decode::upload_progress(bytes);
     let _ = decode::fetch_params(bytes);
     let _ = decode::release_bundle(bytes);

@@ -6,15 +6,23 @@ use shared::document::SignedDocument;
 use shared::round::RoundState;
 use shared::update::{CHUNK_BYTES, UpdateReceipt};
 use shared::{Explain, ParticipantId};
+use shared_wire::{Bytes, JoinRequest, UpdateOpen};
 
 use super::ground::Bed;
 use super::site::{Fate, Prepared, Site};
 use super::world::{Message, World, task_id};
 
+/// Takes joins of a round that is not masked.
+fn join(core: &mut Core, documents: &[(ParticipantId, SignedDocument)]) -> Result<Vec<Result<(), Error>>, Error> {
+    let requests: Vec<(ParticipantId, JoinRequest)> =
+        documents.iter().map(|(id, document)| (id.clone(), document.clone().into())).collect();
+    core.join(&requests)
+}
+
 impl World {
     pub(super) fn arrive(&mut self, site: usize, message: &Message, fate: Fate) {
         match message {
-            Message::Join(document) => self.arrive_document(site, document, fate, Core::join),
+            Message::Join(document) => self.arrive_document(site, document, fate, join),
             Message::Evaluation(document) => self.arrive_document(site, document, fate, Core::evaluate),
             Message::Update(prepared) => self.arrive_update(site, prepared, fate),
         }
@@ -46,10 +54,11 @@ impl World {
 
     /// An update goes chunk by chunk, as far as its fate lets it.
     fn arrive_update(&mut self, site: usize, prepared: &Prepared, fate: Fate) {
-        let (from, digests) = (self.sites[site].id.clone(), prepared.digests.as_slice().to_vec());
+        let (from, chunk_digests) = (self.sites[site].id.clone(), prepared.digests.as_slice().to_vec());
         let header =
             if fate == Fate::Corrupted && self.toss() { flipped(&prepared.header) } else { prepared.header.clone() };
-        let opening = match self.core.as_mut().map(|core| core.open_upload(&from, &header, digests)) {
+        let open = UpdateOpen { header, chunk_digests, dealing: Bytes::new() };
+        let opening = match self.core.as_mut().map(|core| core.open_upload(&from, &open)) {
             Some(Ok(opening)) => opening,
             Some(Err(error)) => return self.refused(site, fate, &error),
             None => return,
@@ -115,8 +124,9 @@ impl World {
         let second = self.sites[site].update(&round_id, checkpoint, self.task_digest, self.setting.len(), place);
         self.oracle.made(second.digests.payload(), place);
         self.oracle.equivocators.insert(id.clone());
-        let digests = second.digests.as_slice().to_vec();
-        let opened = self.core.as_mut().map(|core| core.open_upload(&id, &second.header, digests));
+        let (header, chunk_digests) = (second.header, second.digests.as_slice().to_vec());
+        let open = UpdateOpen { header, chunk_digests, dealing: Bytes::new() };
+        let opened = self.core.as_mut().map(|core| core.open_upload(&id, &open));
         match opened {
             Some(Ok(_)) => panic!("a second update was taken"),
             Some(Err(error)) if is_internal(&error) => self.crash(),

@@ -70,7 +70,8 @@ impl Site {
     }
 
     pub(super) fn join(&self, view: &RoundView, task_digest: Digest) -> SignedDocument {
-        let join = Join { round_id: view.round_id.clone(), participant_id: self.id.clone(), task_digest };
+        let join =
+            Join { round_id: view.round_id.clone(), participant_id: self.id.clone(), task_digest, masking: None };
         self.identity.sign(&join).unwrap()
     }
 
@@ -103,6 +104,7 @@ impl Site {
             byte_count: u64::try_from(bytes.len()).unwrap(),
             payload: digests.payload(),
             local_steps: 1,
+            masked: None,
         };
         Prepared { round: round_id.number, header: self.identity.sign(&header).unwrap(), digests, bytes }
     }

@@ -54,7 +54,7 @@ impl World {
         let mut core = bed.open().unwrap();
         let sites: Vec<Site> = (0..setting.sites).map(Site::new).collect();
         for site in &sites {
-            core.vouch(&site.id, site.identity.public()).unwrap();
+            core.vouch(&site.id, site.identity.public(), [7; 32].into()).unwrap();
         }
         let task = task(&setting);
         let document = core.create_task(task.clone(), &ParamVector::zeros(setting.len())).unwrap();
@@ -161,6 +161,7 @@ impl World {
         let Some(view) = self.try_ask(|core| core.view(&task_id(), &id)) else { return };
         match due(&view, self.setting.late, &self.sites[site].held) {
             Action::Wait => {}
+            Action::Agree | Action::Reveal | Action::Verify(_) => panic!("these rounds are not masked"),
             Action::Join => {
                 let join = self.sites[site].join(&view, self.task_digest);
                 self.send(site, Message::Join(join), fate);

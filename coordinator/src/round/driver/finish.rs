@@ -6,21 +6,21 @@ use shared::invariant::Invariant;
 use shared::release::RoundRecord;
 use shared::round::{AbortReason, Aborted, Collected, Committed, Evaluated, RoundEvent};
 use shared::store::Batch;
-use shared::{Explain, Timestamp};
+use shared::{Digest, Explain, Timestamp};
 use shared_audit::transcript::updates_root;
 use shared_crypto::document_digest;
 use shared_ops::metrics::violation;
 
 use super::Driver;
 use crate::aggregate::{self, Made};
-use crate::durable::ParamsRole;
+use crate::durable::{MaskingWord, ParamsRole};
 use crate::release::{SignedRelease, publication, release, unmet};
 use crate::task::{Outcome, Start};
 use crate::{Error, durable};
 
 impl Driver {
     pub(super) fn aggregate(&mut self, round: &Collected, now: Timestamp) -> Result<(), Error> {
-        let Made { candidate, server_state } =
+        let Made { candidate, server_state, sum } =
             match aggregate::candidate(&self.context, &self.task.task, round, &self.sum) {
                 Ok(made) => made,
                 // A disk or store that fails may work again; then it is computed again.
@@ -34,6 +34,10 @@ impl Driver {
         let mut batch = Batch::new().put(durable::params_use(candidate.digest(), ParamsRole::Shared, user), "");
         if let Some(state) = &server_state {
             batch = batch.put(durable::params_use(state.digest(), self.task.state_role(), user), "");
+        }
+        if let Some((sum, word)) = &sum {
+            batch = batch.put(durable::params_use(sum.digest(), ParamsRole::Shared, user), "");
+            batch = batch.put(durable::masking_word(user, MaskingWord::Sum), durable::encode(word)?);
         }
         let server_state = server_state.as_ref().map(crate::blob::Params::digest);
         self.record(&RoundEvent::Aggregated { candidate: candidate.digest(), server_state, at: now }, batch)
@@ -51,6 +55,7 @@ impl Driver {
             candidate: round.candidate,
             server_state: round.server_state,
             tally: round.tally,
+            masked_sum: self.masked_sum(round)?,
             recomputed: None,
             committed_at: now,
         })?;
@@ -66,6 +71,13 @@ impl Driver {
         self.context.journal.drain_or_defer();
         metrics::counter!("ringfence_rounds_total", "result" => "committed").increment(1);
         Ok(())
+    }
+
+    /// Digest of the coordinator's word on the sum that a masked round's candidate follows from.
+    fn masked_sum(&self, round: &Evaluated) -> Result<Option<Digest>, Error> {
+        let key = durable::masking_word(&round.plan.round_id, MaskingWord::Sum);
+        let word: Option<SignedDocument> = durable::read(&*self.context.store, &key)?;
+        Ok(word.as_ref().map(document_digest))
     }
 
     /// Goes on after a committed round; whether there was anything to do.
@@ -127,6 +139,9 @@ impl Driver {
 fn in_words(reason: &AbortReason) -> String {
     match reason {
         AbortReason::NoQuorum { present, needed } => format!("{present} came where {needed} were needed"),
+        AbortReason::StaysMasked { present, needed } => {
+            format!("{present} of the {needed} who were needed helped to unmask the sum")
+        }
         AbortReason::AggregateFailed { reason } => reason.clone(),
         AbortReason::Operator => "the operator ended it".to_owned(),
     }

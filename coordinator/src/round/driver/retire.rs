@@ -1,6 +1,8 @@
 //! Removes the files of rounds that are too long ago, so that the disk does not fill. What cannot be removed now is
 //! removed after the next round, or with all that its own round leaves behind; a round never waits for it.
 
+use shared::document::SignedDocument;
+use shared::masking::MaskedSum;
 use shared::round::RoundState;
 use shared::store::{Batch, Store};
 use shared::update::UpdateReceipt;
@@ -8,7 +10,7 @@ use shared::{Digest, RoundId, RoundNumber};
 
 use super::Driver;
 use crate::Error;
-use crate::durable::{self, Evidence, ParamsRole};
+use crate::durable::{self, Evidence, MaskingWord, ParamsRole};
 use crate::round::log::{Round, replay};
 use crate::task::TaskEntry;
 
@@ -65,6 +67,7 @@ impl Driver {
             named.push((committed.candidate, ParamsRole::Shared));
             named.extend(committed.server_state.map(|state| (state, self.task.state_role())));
         }
+        named.extend(self.unmasked(user)?.map(|sum| (sum, ParamsRole::Shared)));
         let without = |batch: Batch, (params, role): &(Digest, ParamsRole)| {
             batch.delete(durable::params_use(*params, *role, user))
         };
@@ -78,6 +81,14 @@ impl Driver {
         self.context.store.apply(Batch::new().put(durable::task(&user.task_id), durable::encode(&entry)?))?;
         self.entry = entry;
         Ok(())
+    }
+
+    /// Digest of a masked round's sum.
+    fn unmasked(&self, round_id: &RoundId) -> Result<Option<Digest>, Error> {
+        let key = durable::masking_word(round_id, MaskingWord::Sum);
+        let word: Option<SignedDocument> = durable::read(&*self.context.store, &key)?;
+        let open = |word: &SignedDocument| self.context.signer.public().open::<MaskedSum>(word);
+        Ok(word.as_ref().map(open).transpose()?.map(|word| word.sum))
     }
 
     /// Updates of a round may count in later ones, as far as the late policy goes.

@@ -15,8 +15,8 @@ use shared_wire::server::{
     Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload, parts, serve,
 };
 use shared_wire::{
-    Bytes, Code, EnrolAnswer, Enrolled, PemIdentity, Phase, ReleaseBundle, RoundView, Status, TaskState, TaskView,
-    UpdateOpen, async_trait, refuse,
+    Bytes, Code, EnrolAnswer, Enrolled, JoinRequest, MaskingStage, PemIdentity, Phase, ReleaseBundle, RoundView,
+    SealedShare, Status, TaskState, TaskView, UpdateOpen, async_trait, refuse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -129,6 +129,7 @@ impl Stage {
             accepted: 0,
             invited: true,
             caller_joined: false,
+            caller_done: false,
             caller_accepted: false,
             task_state: TaskState::Running,
             rounds_done: 0,
@@ -166,8 +167,9 @@ impl Stage {
 
     /// Hands out `published` as the latest release from now on.
     pub(super) fn hand_out(&self, published: &Published, promotion: Option<SignedDocument>) {
-        let crate::serve::ReleaseBundle { release, record, params } = published.bundle();
-        *self.latest.lock().unwrap() = Some((ReleaseBundle { release, round_record: record, promotion }, params));
+        let crate::serve::ReleaseBundle { release, record, cosignatures, params } = published.bundle();
+        let bundle = ReleaseBundle { release, round_record: record, promotion, cosignatures };
+        *self.latest.lock().unwrap() = Some((bundle, params));
     }
 
     /// From now on every upload is taken.
@@ -248,7 +250,32 @@ impl Federation for Stage {
         Ok(Box::pin(views))
     }
 
-    async fn join(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+    async fn masking_documents(
+        &self,
+        _: Certificate,
+        _: RoundId,
+        _: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Status> {
+        Err(refused("round-unknown"))
+    }
+
+    async fn agreement(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Err(refused("round-wrong-phase"))
+    }
+
+    async fn sealed_shares(&self, _: Certificate, _: RoundId) -> Result<Vec<SealedShare>, Status> {
+        Err(refused("round-wrong-phase"))
+    }
+
+    async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Err(refused("round-wrong-phase"))
+    }
+
+    async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Err(refused("release-unknown"))
+    }
+
+    async fn join(&self, _: Certificate, _: JoinRequest) -> Result<(), Status> {
         if self.script.lock().unwrap().shut_out {
             return Err(refused("participant-quarantined"));
         }

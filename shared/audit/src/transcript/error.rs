@@ -93,6 +93,9 @@ pub enum TranscriptError {
         /// What is wrong.
         source: EncodingError,
     },
+    /// A masked sum does not open the commitments to it.
+    #[error("the commitments: {0}")]
+    Commitments(String),
     /// The rule has no result for these updates.
     #[error("the aggregate cannot be recomputed: {0}")]
     Aggregate(String),
@@ -132,6 +135,7 @@ impl Explain for TranscriptError {
             Self::Differs { .. } => "transcript-differs",
             Self::Digest { .. } => "transcript-digest",
             Self::Update { .. } => "transcript-update",
+            Self::Commitments(_) => "transcript-commitments",
             Self::Aggregate(_) => "transcript-aggregate",
             Self::Recomputed { .. } => "transcript-recomputed",
             Self::NotIncluded { .. } => "transcript-not-included",
@@ -149,7 +153,7 @@ impl Explain for TranscriptError {
             Self::NotIncluded { .. } => {
                 "keep your receipt and this transcript: together they show that it was left out"
             }
-            Self::Recomputed { .. } | Self::Aggregate(_) => {
+            Self::Recomputed { .. } | Self::Aggregate(_) | Self::Commitments(_) => {
                 "keep the transcript: it shows that the round's result does not follow from its updates"
             }
             _ => "treat the transcript as forged or damaged; keep it as evidence, and ask for another copy",

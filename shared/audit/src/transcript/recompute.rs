@@ -13,12 +13,22 @@ use super::documents::{Sections, same};
 use super::{TranscriptError, name};
 
 const VALUE: usize = size_of::<f32>();
+/// How many words of a sum are used at a time.
+const SUM_BLOCK: usize = 1 << 16;
 
 /// What the round started from.
 pub(super) struct Start {
     checkpoint: Entry,
     /// What the server kept from the round before, where there was one and it keeps anything.
     state: Option<Entry>,
+}
+
+/// What a candidate follows from.
+pub(super) enum Updates {
+    /// Where the encoded bytes of each update stand.
+    Visible(Vec<Entry>),
+    /// What masked updates add up to.
+    Masked(Vec<i32>),
 }
 
 /// Takes in the checkpoint and the server's state, each with the digest that the record names.
@@ -55,9 +65,10 @@ pub(super) fn holds<R: ReadAt + Sync + ?Sized>(
     task: &Task,
     record: &RoundRecord,
     start: &Start,
-    updates: &[Entry],
+    updates: &Updates,
 ) -> Result<(), TranscriptError> {
     let payloads = |row: usize, offset: usize, into: &mut [u8]| {
+        let Updates::Visible(updates) = updates else { return Err(AggregateError::Empty) };
         let payload = updates.get(row).ok_or(AggregateError::Empty)?;
         let offset = u64::try_from(offset).unwrap_or(u64::MAX);
         let read = source.read_exact_at(into, payload.offset.saturating_add(offset));
@@ -72,10 +83,29 @@ pub(super) fn holds<R: ReadAt + Sync + ?Sized>(
         Outputs { candidate: &mut |block| write(&mut candidate, block), state: &mut |block| write(&mut kept, block) };
     let step = RoundStep { task, accepted: &record.accepted, updates_root: record.updates_root };
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let run = step.run(&payloads, inputs, outputs, threads);
+    let run = match updates {
+        Updates::Visible(_) => step.run(&payloads, inputs, outputs, threads),
+        Updates::Masked(sum) => of_sum(task, &step, sum, inputs, outputs),
+    };
     run.map_err(|error| TranscriptError::Aggregate(error.to_string()))?;
     same_result("candidate", Some(record.candidate), Some(candidate.finish()))?;
     same_result("server state", record.server_state, record.server_state.map(|_| kept.finish()))
+}
+
+/// The mean of masked updates, from what they add up to.
+fn of_sum<'a>(
+    task: &Task,
+    step: &RoundStep<'_>,
+    sum: &[i32],
+    inputs: Inputs<'a>,
+    outputs: Outputs<'a>,
+) -> Result<(), AggregateError> {
+    let terms = task.secure_aggregation.as_ref().ok_or(AggregateError::Empty)?;
+    let mut stepper = step.stepper(inputs, outputs);
+    for block in sum.chunks(SUM_BLOCK) {
+        stepper.push(&terms.mean(block, step.accepted.len()))?;
+    }
+    stepper.finish()
 }
 
 /// Reads values of a section of little-endian f32.

@@ -8,7 +8,7 @@ use shared::canonical;
 use shared::document::SignedDocument;
 
 use super::archive::{BLOCK, header, padding};
-use super::{TranscriptError, name};
+use super::{MaskedParts, TranscriptError, name};
 use crate::Receipt;
 
 /// Opens a content for reading once, when its turn comes.
@@ -34,8 +34,10 @@ pub struct Parts {
     pub checkpoint: Content,
     /// What the server kept from the round before.
     pub server_state: Option<Content>,
-    /// Each accepted update, in the record's order: its signed header and its encoded bytes.
-    pub updates: Vec<(ParticipantId, SignedDocument, Content)>,
+    /// What stands in place of the updates' bytes where they are masked.
+    pub masked: Option<MaskedParts>,
+    /// Each accepted update, in the record's order: its signed header and, unless it is masked, its encoded bytes.
+    pub updates: Vec<(ParticipantId, SignedDocument, Option<Content>)>,
     /// Each signed evaluation, by participant.
     pub evaluations: Vec<(ParticipantId, SignedDocument)>,
 }
@@ -74,9 +76,14 @@ impl Transcript {
             (name::CHECKPOINT.to_owned(), parts.checkpoint),
         ];
         sections.extend(parts.server_state.map(|state| (name::SERVER_STATE.to_owned(), state)));
+        if let Some(MaskedParts { word, survivors, sum }) = parts.masked {
+            sections.push((name::MASKED_SUM.to_owned(), Content::json(&word)?));
+            sections.push((name::SURVIVORS.to_owned(), Content::json(&survivors)?));
+            sections.push((name::SUM.to_owned(), sum));
+        }
         for (participant_id, document, content) in parts.updates {
             sections.push((name::update_header(&participant_id), Content::json(&document)?));
-            sections.push((name::update_payload(&participant_id), content));
+            sections.extend(content.map(|content| (name::update_payload(&participant_id), content)));
         }
         for (participant_id, document) in parts.evaluations {
             sections.push((name::evaluation(&participant_id), Content::json(&document)?));

@@ -17,6 +17,8 @@ use shared_store::MemoryStore;
 use super::*;
 use crate::AuditLog;
 
+mod masked;
+
 const SITES: [&str; 3] = ["a", "b", "c"];
 const ORIGIN: &str = "coordinator.example";
 
@@ -59,6 +61,8 @@ struct Round {
     signer: SigningKey,
     /// What the log's entry names.
     logged: Option<shared::Digest>,
+    /// What it holds in place of payloads.
+    masked: Option<masked::Masked>,
 }
 
 impl Round {
@@ -78,6 +82,7 @@ impl Round {
             byte_count: 12,
             payload: bulk_digest(bulk_digest(payload).as_bytes()),
             local_steps: 1,
+            masked: None,
         };
         let headers: Vec<UpdateHeader> = SITES.iter().zip(&payloads).map(header).collect();
         let evaluation = |name: &str| Evaluation {
@@ -103,6 +108,7 @@ impl Round {
                 server_state: None,
                 tally: evaluations.iter().fold(Tally::default(), Tally::with),
                 committed_at: Timestamp::EPOCH,
+                masked_sum: None,
                 recomputed: None,
             },
             task,
@@ -112,6 +118,7 @@ impl Round {
             checkpoint,
             signer: key("a"),
             logged: None,
+            masked: None,
         };
         round.record.updates_root = updates_root(&round.record.accepted).unwrap();
         round
@@ -123,7 +130,10 @@ impl Round {
     }
 
     fn parts(&self) -> Parts {
-        let record = key("coordinator").sign(&self.record).unwrap();
+        let masked = self.masked.as_ref().map(|masked| masked.parts(self));
+        let mut record = self.record.clone();
+        record.masked_sum = masked.as_ref().map(|masked| document_digest(&masked.word));
+        let record = key("coordinator").sign(&record).unwrap();
         let entry = AuditRecord {
             kind: AuditKind::Round,
             at: Timestamp::EPOCH,
@@ -141,7 +151,8 @@ impl Round {
         };
         let update = |(header, payload): (&UpdateHeader, &Vec<u8>)| {
             let document = self.sign(&header.participant_id, header);
-            (header.participant_id.clone(), document, Content::from(payload.clone()))
+            let content = self.masked.is_none().then(|| Content::from(payload.clone()));
+            (header.participant_id.clone(), document, content)
         };
         Parts {
             keys: key("coordinator").sign(&keys).unwrap(),
@@ -150,6 +161,7 @@ impl Round {
             receipt: log.receipt(index).unwrap(),
             checkpoint: self.checkpoint.clone().into(),
             server_state: None,
+            masked,
             updates: self.headers.iter().zip(&self.payloads).map(update).collect(),
             evaluations: self
                 .evaluations

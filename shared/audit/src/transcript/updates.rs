@@ -54,7 +54,7 @@ pub(super) fn key_of<'a>(
 }
 
 /// Whether a header is about the update that the record counts.
-fn fits(
+pub(super) fn fits(
     section: &str,
     header: &UpdateHeader,
     participant_id: &ParticipantId,

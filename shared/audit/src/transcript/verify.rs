@@ -14,8 +14,9 @@ use shared_crypto::{PublicKey, document_digest};
 
 use super::archive::ReadAt;
 use super::documents::{Sections, opened, same};
+use super::recompute::Updates;
 use super::updates::{self, key_of, updates_root};
-use super::{TranscriptError, TranscriptKeys, name, recompute};
+use super::{TranscriptError, TranscriptKeys, masked, name, recompute};
 use crate::{Checkpoint, Receipt, verify_receipt};
 
 /// The keys that are known from elsewhere. All others in a transcript count because the coordinator's key signed them.
@@ -107,7 +108,10 @@ pub fn verify<R: ReadAt + Sync + ?Sized>(
     let record_digest = document_digest(&record_document);
     let log_size = is_logged(&receipt, &keys, trust, record_digest)?;
     let start = recompute::start(&mut sections, &task, &record)?;
-    let updates = updates::checked(&mut sections, &keys, &task, &record)?;
+    let updates = match &task.secure_aggregation {
+        Some(_) => Updates::Masked(masked::checked(&mut sections, trust, &keys, &task, &record)?),
+        None => Updates::Visible(updates::checked(&mut sections, &keys, &task, &record)?),
+    };
     evaluations_hold(&mut sections, &keys, &record)?;
     recompute::holds(source, &task, &record, &start, &updates)?;
     Ok(Verified {

@@ -2,9 +2,9 @@
 
 use prost::bytes::Bytes;
 
-use super::{digest, required};
+use super::{at_most, digest, required};
 use crate::view::{Piece, UpdateOpen, UpdatePart, UploadProgress};
-use crate::{CHUNK_BYTES, DIGEST_BYTES, MAX_CHUNKS, WireError, proto};
+use crate::{CHUNK_BYTES, DIGEST_BYTES, MAX_CHUNKS, MAX_DEALING_BYTES, WireError, proto};
 
 /// Where `offset` lies within its chunk.
 fn within_chunk(offset: u64) -> usize {
@@ -23,9 +23,11 @@ impl TryFrom<proto::UpdateOpen> for UpdateOpen {
             ));
         }
         let digests = message.chunk_digests.chunks_exact(DIGEST_BYTES).map(|bytes| digest("chunk_digests", bytes));
+        at_most("dealing", message.dealing.len(), MAX_DEALING_BYTES)?;
         Ok(Self {
             header: required("header", message.header)?.try_into()?,
             chunk_digests: digests.collect::<Result<_, _>>()?,
+            dealing: message.dealing,
         })
     }
 }
@@ -33,7 +35,7 @@ impl TryFrom<proto::UpdateOpen> for UpdateOpen {
 impl From<UpdateOpen> for proto::UpdateOpen {
     fn from(open: UpdateOpen) -> Self {
         let chunk_digests = open.chunk_digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
-        Self { header: Some(open.header.into()), chunk_digests }
+        Self { header: Some(open.header.into()), chunk_digests, dealing: open.dealing }
     }
 }
 
@@ -112,7 +114,7 @@ mod tests {
 
     fn open(chunks: usize) -> UpdateOpen {
         let header = SignedDocument { body: "{}".into(), key_id: KeyId(Digest([1; 32])), signature: "00".repeat(64) };
-        UpdateOpen { header, chunk_digests: vec![Digest([7; 32]); chunks] }
+        UpdateOpen { header, chunk_digests: vec![Digest([7; 32]); chunks], dealing: Bytes::new() }
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl<F> Service<F> {
 impl<F: Federation> proto::federation_server::Federation for Service<F> {
     type ListTasksStream = Answers<proto::TaskView>;
     type WatchRoundStream = Answers<proto::RoundView>;
+    type GetMaskingDocumentsStream = Answers<proto::SignedDocument>;
     type FetchParamsStream = Answers<proto::Chunk>;
     type SubmitUpdateStream = Answers<proto::UploadProgress>;
 
@@ -51,7 +52,7 @@ impl<F: Federation> proto::federation_server::Federation for Service<F> {
         Ok(Response::new(Box::pin(views.map(|view| view.map(Into::into)))))
     }
 
-    async fn join_round(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+    async fn join_round(&self, request: Request<proto::JoinRequest>) -> Answer<proto::Ack> {
         self.federation.join(self.caller(), request.into_inner().try_into()?).await?;
         Ok(Response::new(proto::Ack {}))
     }
@@ -68,6 +69,39 @@ impl<F: Federation> proto::federation_server::Federation for Service<F> {
         let (federation, caller, progress) = (Arc::clone(&self.federation), self.caller(), upload.progress());
         let call = async move { federation.update(caller, open, upload).await };
         Ok(Response::new(upload::run(progress, call)))
+    }
+
+    async fn get_masking_documents(
+        &self,
+        request: Request<proto::GetMaskingDocumentsRequest>,
+    ) -> Answer<Self::GetMaskingDocumentsStream> {
+        let message = request.into_inner();
+        let stage = convert::masking_stage(&message)?;
+        let round_id = convert::round_id(message.task_id, message.round)?;
+        let documents = self.federation.masking_documents(self.caller(), round_id, stage).await?;
+        Ok(Response::new(Box::pin(tokio_stream::iter(documents.into_iter().map(|document| Ok(document.into()))))))
+    }
+
+    async fn agree(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+        self.federation.agreement(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
+    }
+
+    async fn get_sealed_shares(&self, request: Request<proto::GetSealedSharesRequest>) -> Answer<proto::SealedShares> {
+        let message = request.into_inner();
+        let round_id = convert::round_id(message.task_id, message.round)?;
+        let shares = self.federation.sealed_shares(self.caller(), round_id).await?;
+        Ok(Response::new(proto::SealedShares { shares: shares.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn reveal(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+        self.federation.reveal(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
+    }
+
+    async fn cosign(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+        self.federation.cosignature(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
     }
 
     async fn submit_evaluation(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {

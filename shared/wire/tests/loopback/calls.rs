@@ -5,9 +5,10 @@ use std::sync::Arc;
 use shared::time::ManualClock;
 use shared::{Clock, Digest, ReleaseId, RoundId, RoundNumber, Timestamp};
 use shared_wire::client::Presence;
-use shared_wire::{Activity, CHUNK_BYTES, EnrolAnswer, ReleaseBundle, TaskState, WireError};
+use shared_wire::{Activity, CHUNK_BYTES, EnrolAnswer, MaskingStage, ReleaseBundle, TaskState, WireError};
 
-use crate::stage::{KNOWN, Seen, Uploads, World, document, latest, opening, params, task, view};
+use crate::stage::{KNOWN, Seen, Uploads, World, document, join_request, latest, opening, params, sealed_share};
+use crate::stage::{task, view};
 
 fn presence() -> (Arc<ManualClock>, Presence) {
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(5)));
@@ -21,9 +22,15 @@ async fn every_question_is_answered() {
     assert_eq!(site.renew(document()).await.unwrap(), EnrolAnswer::Pending);
     let tasks = site.tasks().await.unwrap();
     assert_eq!((tasks.len(), &tasks[0].state), (1, &TaskState::Paused));
-    site.join(document()).await.unwrap();
+    site.join(join_request()).await.unwrap();
     site.submit_evaluation(document()).await.unwrap();
     let round_id = RoundId { task_id: task(), number: RoundNumber(1) };
+    let documents = site.masking_documents(&round_id, MaskingStage::Sum).await.unwrap();
+    assert_eq!(documents, vec![document(); 3]);
+    site.agree(document()).await.unwrap();
+    assert_eq!(site.sealed_shares(&round_id).await.unwrap(), vec![sealed_share()]);
+    site.reveal(document()).await.unwrap();
+    site.cosign(document()).await.unwrap();
     assert_eq!(site.round_record(&round_id).await.unwrap(), document());
     let named = site.release(&ReleaseId::new("r-1").unwrap()).await.unwrap();
     assert_eq!(named, ReleaseBundle { promotion: None, ..latest() });

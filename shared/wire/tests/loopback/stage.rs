@@ -11,8 +11,8 @@ use shared_crypto::pki::{CertificateAuthority, CertificateRequest, PeerCertifica
 use shared_wire::client::Client;
 use shared_wire::server::{self, Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload};
 use shared_wire::{
-    Bytes, CHUNK_BYTES, EnrolAnswer, Heartbeat, PemIdentity, Phase, ReleaseBundle, RoundView, Status, TaskState,
-    TaskView, UpdateOpen, WireError, async_trait,
+    Bytes, CHUNK_BYTES, EnrolAnswer, Heartbeat, JoinRequest, MaskingStage, PemIdentity, Phase, ReleaseBundle,
+    RoundView, SealedShare, Status, TaskState, TaskView, UpdateOpen, WireError, async_trait,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
@@ -93,7 +93,15 @@ pub(crate) const KNOWN: Digest = Digest([9; 32]);
 pub(crate) fn latest() -> ReleaseBundle {
     let round_record = SignedDocument { body: "{\"of\":1}".to_owned(), ..document() };
     let promotion = SignedDocument { body: "{\"number\":1}".to_owned(), ..document() };
-    ReleaseBundle { release: document(), round_record, promotion: Some(promotion) }
+    ReleaseBundle { release: document(), round_record, promotion: Some(promotion), cosignatures: vec![document()] }
+}
+
+pub(crate) fn join_request() -> JoinRequest {
+    JoinRequest { join: document(), dealing: Bytes::from_static(&[5; 80]) }
+}
+
+pub(crate) fn sealed_share() -> SealedShare {
+    SealedShare { dealer: ParticipantId::new("site").unwrap(), sealed: [6; 80] }
 }
 
 pub(crate) fn task() -> TaskId {
@@ -114,6 +122,7 @@ pub(crate) fn view() -> RoundView {
         invited: true,
         caller_joined: true,
         caller_accepted: false,
+        caller_done: false,
         task_state: TaskState::Running,
         rounds_done: 0,
         sent_at: Timestamp::from_micros(NOW),
@@ -177,7 +186,34 @@ impl Federation for Stage {
         Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream)))
     }
 
-    async fn join(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+    async fn join(&self, _: Certificate, join: JoinRequest) -> Result<(), Status> {
+        assert_eq!(join, join_request());
+        Ok(())
+    }
+
+    async fn masking_documents(
+        &self,
+        _: Certificate,
+        _: RoundId,
+        stage: MaskingStage,
+    ) -> Result<Vec<SignedDocument>, Status> {
+        assert_eq!(stage, MaskingStage::Sum);
+        Ok(vec![document(); 3])
+    }
+
+    async fn agreement(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn sealed_shares(&self, _: Certificate, _: RoundId) -> Result<Vec<SealedShare>, Status> {
+        Ok(vec![sealed_share()])
+    }
+
+    async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Ok(())
     }
 
@@ -314,5 +350,5 @@ pub(crate) fn params() -> Bytes {
 }
 
 pub(crate) fn opening() -> UpdateOpen {
-    UpdateOpen { header: document(), chunk_digests: vec![Digest([3; 32]); 3] }
+    UpdateOpen { header: document(), chunk_digests: vec![Digest([3; 32]); 3], dealing: Bytes::from_static(b"dealt") }
 }

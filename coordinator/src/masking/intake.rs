@@ -1,0 +1,152 @@
+//! What participants send in a masked round, checked before anything is stored.
+
+use std::collections::BTreeSet;
+
+use shared::document::SignedDocument;
+use shared::masking::{Agreement, Element, Reveal};
+use shared::round::{RoundEvent, RoundState};
+use shared::task::Task;
+use shared::update::{Join, UpdateHeader};
+use shared::{Digest, ParticipantId, RoundId};
+use shared_crypto::masking::{AgreementPublic, Circle, Commitment, SealedDealing};
+use shared_crypto::{digest, document_digest};
+
+use super::misconduct;
+use super::words::{accepted_ids, present, survivors_digest, word};
+use crate::Error;
+use crate::context::Context;
+use crate::durable::{self, Evidence, MaskingWord};
+use crate::intake::{IntakeError, RoundDocument, same};
+use crate::round::Snapshot;
+use crate::round::driver::Proposal;
+
+type Writes = Vec<(shared::store::Key, Vec<u8>)>;
+
+impl RoundDocument for Agreement {
+    fn participant_id(&self) -> &ParticipantId {
+        &self.participant_id
+    }
+}
+
+impl RoundDocument for Reveal {
+    fn participant_id(&self) -> &ParticipantId {
+        &self.participant_id
+    }
+}
+
+/// What a join brings to its round beside itself: for a masked one, the dealing of its round key. Who joins again says
+/// the same.
+pub(crate) fn check_join(
+    context: &Context,
+    task: &Task,
+    document: &SignedDocument,
+    join: &Join,
+    dealing: &[u8],
+) -> Result<Writes, Error> {
+    let Some(offer) = &join.masking else {
+        return if task.secure_aggregation.is_none() { Ok(Vec::new()) } else { Err(IntakeError::NotMasked.into()) };
+    };
+    check_dealing(task, &join.task_digest, dealing, (offer.dealing, &offer.round_key))?;
+    let known: Option<SignedDocument> =
+        durable::read(&*context.store, &durable::evidence(&join.round_id, Evidence::Join, &join.participant_id))?;
+    if let Some(known) = known {
+        same("join", &document_digest(&known), &document_digest(document))?;
+    }
+    let key = durable::evidence(&join.round_id, Evidence::JoinDealing, &join.participant_id);
+    Ok(vec![(key, dealing.to_vec())])
+}
+
+/// What a masked update brings beside itself: the dealing of the secret of its own mask.
+pub(crate) fn check_update(
+    context: &Context,
+    task: &Task,
+    header: &UpdateHeader,
+    dealing: &[u8],
+) -> Result<Writes, Error> {
+    let Some(masked) = &header.masked else {
+        return if task.secure_aggregation.is_none() { Ok(Vec::new()) } else { Err(IntakeError::NotMasked.into()) };
+    };
+    let plan = word(&*context.store, &header.round_id, MaskingWord::Plan)?;
+    same("masking plan", &document_digest(&plan), &masked.plan)?;
+    Commitment::try_from(&masked.commitment)?;
+    check_dealing(task, &header.task_digest, dealing, (masked.dealing, &masked.self_mask))?;
+    let key = durable::evidence(&header.round_id, Evidence::UpdateDealing, &header.participant_id);
+    Ok(vec![(key, dealing.to_vec())])
+}
+
+/// Refuses a dealing that is not the one that was signed for, or whose polynomial does not end in the secret's public
+/// part.
+fn check_dealing(
+    task: &Task,
+    task_digest: &Digest,
+    bytes: &[u8],
+    (signed, secret): (Digest, &Element),
+) -> Result<(), Error> {
+    if task.secure_aggregation.is_none() {
+        return Err(IntakeError::Masked.into());
+    }
+    same("dealing", &signed, &digest(bytes))?;
+    let circle = Circle::new(&task.cohort, task_digest);
+    let dealing = SealedDealing::parse(bytes, circle.holder_count(), circle.threshold())?;
+    let secret = AgreementPublic::try_from(secret)?;
+    Ok(same("dealt secret", &secret, &dealing.commitments().public()?)?)
+}
+
+/// What agreeing asks of the round.
+pub(crate) fn agreement(
+    context: &Context,
+    document: &SignedDocument,
+    agreement: &Agreement,
+    snapshot: &Snapshot,
+) -> Result<Proposal, Error> {
+    present(&snapshot.state, &agreement.round_id)?;
+    same("survivors", &survivors_digest(context, &agreement.round_id)?, &agreement.survivors)?;
+    let event = RoundEvent::Agreed { participant_id: agreement.participant_id.clone(), at: context.clock.now() };
+    proposal(document, &agreement.round_id, Evidence::Agreement, &agreement.participant_id, event)
+}
+
+/// What revealing asks of the round. A complaint that holds makes its dealer's misconduct known.
+pub(crate) fn reveal(
+    context: &Context,
+    task: &Task,
+    document: &SignedDocument,
+    reveal: &Reveal,
+    snapshot: &Snapshot,
+) -> Result<Proposal, Error> {
+    present(&snapshot.state, &reveal.round_id)?;
+    same("survivors", &survivors_digest(context, &reveal.round_id)?, &reveal.survivors)?;
+    let expected = dealers(task, &snapshot.state, &reveal.participant_id);
+    let found: BTreeSet<&ParticipantId> = reveal.shares.keys().chain(reveal.complaints.keys()).collect();
+    if found != expected || found.len() != reveal.shares.len().saturating_add(reveal.complaints.len()) {
+        let (expected, found) = (expected.len(), found.len());
+        return Err(IntakeError::Shares { expected, found }.into());
+    }
+    let circle = Circle::new(&task.cohort, &snapshot.state.plan().task_digest);
+    for (dealer, complaint) in &reveal.complaints {
+        misconduct::check_complaint(context, (task, &circle), reveal, document, dealer, complaint)?;
+    }
+    let event = RoundEvent::Revealed { participant_id: reveal.participant_id.clone(), at: context.clock.now() };
+    proposal(document, &reveal.round_id, Evidence::Reveal, &reveal.participant_id, event)
+}
+
+/// Whose secrets a survivor is to reveal its shares of.
+fn dealers<'a>(task: &Task, state: &'a RoundState, holder: &ParticipantId) -> BTreeSet<&'a ParticipantId> {
+    let circle = Circle::new(&task.cohort, &state.plan().task_digest);
+    let dropped = match state {
+        RoundState::Unmasking(state) => Some(&state.survived.dropped),
+        _ => None,
+    };
+    let all = accepted_ids(state).chain(dropped.into_iter().flatten());
+    all.filter(|dealer| circle.are_neighbours(dealer, holder)).collect()
+}
+
+fn proposal(
+    document: &SignedDocument,
+    round_id: &RoundId,
+    kind: Evidence,
+    participant_id: &ParticipantId,
+    event: RoundEvent,
+) -> Result<Proposal, Error> {
+    let key = durable::evidence(round_id, kind, participant_id);
+    Ok(Proposal::new(round_id.clone(), event, vec![(key, durable::encode(document)?)]))
+}

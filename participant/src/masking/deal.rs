@@ -1,0 +1,52 @@
+//! Dealing a secret: a share for each holder, sealed for it alone.
+
+use shared::RoundId;
+use shared::masking::label::{Dealt, sealed_share};
+use shared::masking::{Element, MaskingOffer};
+use shared_crypto::digest;
+use shared_crypto::masking::{AgreementKey, Dealing, RoundKey, SealedDealing, seal_share, share};
+use zeroize::Zeroizing;
+
+use super::Member;
+use crate::error::SiteError;
+
+/// What a site brings to a round: its key for it, and the dealing of the key's secret.
+pub struct Offer {
+    /// The key.
+    pub key: RoundKey,
+    /// What the signed join says of it.
+    pub said: MaskingOffer,
+    /// The dealing.
+    pub dealing: Vec<u8>,
+}
+
+impl Offer {
+    /// The key's secret, to be kept where nobody else reads it.
+    pub fn secret(&self) -> Zeroizing<[u8; 32]> {
+        self.key.to_scalar().to_bytes()
+    }
+}
+
+impl Member<'_> {
+    /// Makes a fresh key for a round, and deals its secret.
+    pub fn offer(&self, round_id: &RoundId) -> Result<Offer, SiteError> {
+        let key = RoundKey::generate()?;
+        let dealing = self.deal(round_id, Dealt::RoundKey, &key)?;
+        let said = MaskingOffer { round_key: Element::from(key.public()), dealing: digest(&dealing) };
+        Ok(Offer { key, said, dealing })
+    }
+
+    /// Deals a secret among the site's circle.
+    pub(super) fn deal(&self, round_id: &RoundId, dealt: Dealt, secret: &RoundKey) -> Result<Vec<u8>, SiteError> {
+        let (circle, dealer) = (self.circle(), self.participant_id);
+        let Dealing { shares, commitments } = share(&secret.to_scalar(), circle.threshold(), circle.holder_count())?;
+        // A key that is used for nothing else: what a complaint opens is one share.
+        let key = AgreementKey::generate()?;
+        let seal = |(holder, share)| {
+            let info = sealed_share(round_id, dealt, dealer, holder);
+            Ok(seal_share(&key.pair_seed(&self.agreement_key(holder)?, &info), share))
+        };
+        let ciphertexts = circle.holders(dealer).zip(&shares).map(seal).collect::<Result<_, SiteError>>()?;
+        Ok(SealedDealing::new(key.public(), ciphertexts, commitments).to_bytes())
+    }
+}

@@ -1,0 +1,160 @@
+//! What a site keeps of masked rounds: the secret of its round key until its update is masked, sealed; what it signed,
+//! so that it never signs anything else; and that it checked a sum.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::document::SignedDocument;
+use shared::masking::MaskingPlan;
+use shared::store::{Batch, Key, Store};
+use shared::{RoundId, canonical};
+use shared_crypto::SealKey;
+use shared_crypto::masking::{RoundKey, SecretScalar};
+
+use super::{MaskingError, Offer};
+use crate::error::SiteError;
+
+const TREE: &str = "masked-round";
+
+/// What a site keeps of a masked round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptRound {
+    /// The signed join.
+    pub join: SignedDocument,
+    /// The dealing that belongs to it, in hexadecimal digits.
+    pub dealing: String,
+    /// The sealed secret of the round key, in hexadecimal digits; gone once the update is masked.
+    secret: Option<String>,
+    /// The plan and the survivors that the site agreed to, and what it said then.
+    pub agreed: Option<Agreed>,
+    /// What the site revealed.
+    pub revealed: Option<SignedDocument>,
+    /// Whether the site checked the sum.
+    pub verified: bool,
+}
+
+/// What a site agreed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreed {
+    /// The round's plan.
+    pub plan: MaskingPlan,
+    /// The survivors, as the coordinator signed them.
+    pub survivors: SignedDocument,
+    /// The site's own word.
+    pub agreement: SignedDocument,
+}
+
+/// The masked rounds of a site, in its store.
+#[derive(Clone)]
+pub struct Kept {
+    store: Arc<dyn Store>,
+    seal: Arc<SealKey>,
+}
+
+impl Kept {
+    /// The rounds kept in `store`, their secrets sealed with `seal`.
+    pub fn new(store: Arc<dyn Store>, seal: Arc<SealKey>) -> Self {
+        Self { store, seal }
+    }
+
+    /// What is kept of a round.
+    pub fn load(&self, round_id: &RoundId) -> Result<Option<KeptRound>, SiteError> {
+        let bytes = self.store.get(&key(round_id))?;
+        Ok(bytes.map(|bytes| canonical::decode(&bytes)).transpose()?)
+    }
+
+    /// As [`Self::load`], of a round that this site joined.
+    pub fn joined(&self, round_id: &RoundId) -> Result<KeptRound, SiteError> {
+        Ok(self.load(round_id)?.ok_or(MaskingError::SecretsGone)?)
+    }
+
+    /// Keeps what a site brings to a round, before it is sent.
+    pub fn keep_offer(&self, round_id: &RoundId, join: SignedDocument, offer: &Offer) -> Result<KeptRound, SiteError> {
+        let secret = self.seal.seal(&round_id.to_string(), offer.secret().as_slice())?;
+        let kept = KeptRound {
+            join,
+            dealing: hex::encode(&offer.dealing),
+            secret: Some(hex::encode(secret)),
+            agreed: None,
+            revealed: None,
+            verified: false,
+        };
+        let key = key(round_id);
+        self.store.apply(Batch::new().expect_absent(key.clone()).put(key, canonical::encode(&kept)?))?;
+        Ok(kept)
+    }
+
+    /// The round key, as long as nothing was masked with it.
+    pub fn round_key(&self, round_id: &RoundId) -> Result<RoundKey, SiteError> {
+        let sealed = self.joined(round_id)?.secret.ok_or(MaskingError::SecretsGone)?;
+        let sealed = hex::decode(sealed).map_err(|_| MaskingError::SecretsGone)?;
+        let secret = zeroize::Zeroizing::new(self.seal.open(&round_id.to_string(), &sealed)?);
+        let secret: [u8; 32] = secret.as_slice().try_into().map_err(|_| MaskingError::SecretsGone)?;
+        Ok(RoundKey::from_scalar(SecretScalar::from_bytes(&secret)?))
+    }
+
+    /// What to write together with a masked update: its round key is used up, so that nothing else is ever masked with it.
+    pub fn used_up(&self, round_id: &RoundId) -> Result<(Key, Vec<u8>), SiteError> {
+        let kept = KeptRound { secret: None, ..self.joined(round_id)? };
+        Ok((key(round_id), canonical::encode(&kept)?))
+    }
+
+    /// Keeps what the site agrees to, before it is sent; it agrees to nothing else in this round.
+    pub fn keep_agreed(&self, round_id: &RoundId, agreed: Agreed) -> Result<(), SiteError> {
+        self.change(round_id, |kept| once("agreement", &mut kept.agreed, agreed))
+    }
+
+    /// Keeps what the site reveals, before it is sent; it reveals nothing else in this round.
+    pub fn keep_revealed(&self, round_id: &RoundId, reveal: SignedDocument) -> Result<(), SiteError> {
+        self.change(round_id, |kept| once("reveal", &mut kept.revealed, reveal))
+    }
+
+    /// Notes that the site checked the round's sum.
+    pub fn keep_verified(&self, round_id: &RoundId) -> Result<(), SiteError> {
+        self.change(round_id, |kept| {
+            kept.verified = true;
+            Ok(())
+        })
+    }
+
+    /// Whether the site checked the round's sum.
+    pub fn is_verified(&self, round_id: &RoundId) -> Result<bool, SiteError> {
+        Ok(self.load(round_id)?.is_some_and(|kept| kept.verified))
+    }
+
+    fn change(
+        &self,
+        round_id: &RoundId,
+        change: impl FnOnce(&mut KeptRound) -> Result<(), MaskingError>,
+    ) -> Result<(), SiteError> {
+        let before = self.joined(round_id)?;
+        let mut after = before.clone();
+        change(&mut after)?;
+        let key = key(round_id);
+        Ok(self.store.apply(
+            Batch::new().expect(key.clone(), canonical::encode(&before)?).put(key, canonical::encode(&after)?),
+        )?)
+    }
+}
+
+impl KeptRound {
+    /// The dealing's bytes.
+    pub fn dealing(&self) -> Vec<u8> {
+        hex::decode(&self.dealing).unwrap_or_default()
+    }
+}
+
+/// Keeps what is said once a round, or finds it kept.
+fn once<T: PartialEq>(what: &'static str, kept: &mut Option<T>, said: T) -> Result<(), MaskingError> {
+    if kept.as_ref().is_some_and(|known| *known != said) {
+        return Err(MaskingError::Twice(what));
+    }
+    *kept = Some(said);
+    Ok(())
+}
+
+fn key(round_id: &RoundId) -> Key {
+    Key::new(TREE, round_id.to_string())
+}

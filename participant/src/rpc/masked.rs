@@ -1,0 +1,214 @@
+//! What a masked round asks of a site, call by call: each document is fetched, checked, answered, and the answer kept
+//! before it is sent. What the checks refuse stands in the audit log with the document that was refused.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use shared::audit::AuditKind;
+use shared::document::SignedDocument;
+use shared::masking::{MaskingOffer, Survivors};
+use shared::update::Join;
+use shared::{Digest, Explain, ParamVector, RoundId};
+use shared_crypto::document_digest;
+use shared_wire::{Bytes, JoinRequest, MaskingStage, RoundView};
+
+use super::membership::{Admitted, Membership};
+use crate::error::SiteError;
+use crate::masking::{Agreed, Kept, MaskingError, Member, Plan, Sum};
+use crate::site::{Site, blocking};
+use crate::update::Masking;
+
+/// A site in a masked task.
+#[derive(Clone)]
+pub(super) struct Masked<'a> {
+    member: &'a Membership,
+    admitted: &'a Admitted,
+}
+
+/// What the checks need, on a thread that may block.
+struct Checks {
+    site: Arc<Site>,
+    admitted: Admitted,
+    coordinator: shared_crypto::PublicKey,
+}
+
+impl Checks {
+    fn run<T>(&self, check: impl FnOnce(&Member<'_>, &Kept) -> Result<T, SiteError>) -> Result<T, SiteError> {
+        let site = &self.site;
+        let member = Member {
+            task: &self.admitted.task,
+            task_digest: self.admitted.digest,
+            participant_id: &site.participant_id,
+            identity: &site.identity,
+            agreement: &site.agreement,
+            coordinator: self.coordinator,
+        };
+        check(&member, &site.masked)
+    }
+}
+
+impl<'a> Masked<'a> {
+    pub(super) fn new(member: &'a Membership, admitted: &'a Admitted) -> Self {
+        Self { member, admitted }
+    }
+
+    /// Runs `check` where it may block. What it refuses of the coordinator's words is written to the audit log, with them.
+    async fn checked<T: Send + 'static>(
+        &self,
+        round_id: &RoundId,
+        documents: &[SignedDocument],
+        check: impl FnOnce(&Member<'_>, &Kept, &[SignedDocument]) -> Result<T, SiteError> + Send + 'static,
+    ) -> Result<T, SiteError> {
+        let checks = Checks {
+            site: Arc::clone(&self.member.site),
+            admitted: self.admitted.clone(),
+            coordinator: self.member.credentials().coordinator_key,
+        };
+        let (round_id, documents) = (round_id.clone(), documents.to_vec());
+        let work = move || {
+            let checked = checks.run(|member, kept| check(member, kept, &documents));
+            checked.inspect_err(|error| accuse(&checks.site, &round_id, &documents, error))
+        };
+        blocking(work).await
+    }
+
+    /// What joins a round: the same however often it is asked for.
+    pub(super) async fn join(&self, round_id: &RoundId) -> Result<JoinRequest, SiteError> {
+        let (wanted, task_digest) = (round_id.clone(), self.admitted.digest);
+        self.checked(round_id, &[], move |member, kept, _| {
+            let kept = match kept.load(&wanted)? {
+                Some(known) => known,
+                None => {
+                    let offer = member.offer(&wanted)?;
+                    let join = join(member, &wanted, task_digest, Some(offer.said.clone()));
+                    kept.keep_offer(&wanted, member.identity.sign(&join)?, &offer)?
+                }
+            };
+            let dealing = Bytes::from(kept.dealing());
+            Ok(JoinRequest { join: kept.join, dealing })
+        })
+        .await
+    }
+
+    /// The plan of a round, checked, with the key that this site's masks are made with.
+    pub(super) async fn masking(&self, view: &RoundView) -> Result<Masking, SiteError> {
+        let documents = self.documents(&view.round_id, MaskingStage::Plan).await?;
+        let (round_id, checkpoint) = (view.round_id.clone(), view.checkpoint);
+        self.checked(&view.round_id, &documents, move |member, kept, documents| {
+            let key = kept.round_key(&round_id)?;
+            let plan = check_plan(member, kept, &round_id, checkpoint, documents)?;
+            Ok(Masking { plan, key, coordinator: member.coordinator })
+        })
+        .await
+    }
+
+    /// Agrees on who delivered.
+    pub(super) async fn agree(&self, view: &RoundView) -> Result<(), SiteError> {
+        let round_id = &view.round_id;
+        let mut documents = self.documents(round_id, MaskingStage::Survivors).await?;
+        documents.extend(self.documents(round_id, MaskingStage::Plan).await?);
+        let own = self.own_header(round_id).await?;
+        let (wanted, checkpoint) = (round_id.clone(), view.checkpoint);
+        let agreement = self
+            .checked(round_id, &documents, move |member, kept, documents| {
+                let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
+                let plan = check_plan(member, kept, &wanted, checkpoint, plan)?;
+                let survivors = member.check_survivors((&plan.said, plan.digest), &own, document)?;
+                let agreement = member.agree(&survivors, document)?;
+                let agreed = Agreed { plan: plan.said, survivors: document.clone(), agreement: agreement.clone() };
+                kept.keep_agreed(&wanted, agreed)?;
+                Ok(agreement)
+            })
+            .await?;
+        Ok(self.member.client().agree(agreement).await?)
+    }
+
+    /// Reveals what unmasks the sum.
+    pub(super) async fn reveal(&self, round_id: &RoundId) -> Result<(), SiteError> {
+        let agreements = self.documents(round_id, MaskingStage::Agreements).await?;
+        let sealed = self.member.client().sealed_shares(round_id).await?;
+        let wanted = round_id.clone();
+        let reveal = self
+            .checked(round_id, &agreements, move |member, kept, agreements| {
+                let known = kept.joined(&wanted)?;
+                if let Some(revealed) = known.revealed {
+                    return Ok(revealed);
+                }
+                let (survivors, digest) = agreed(&known.agreed)?;
+                let reveal = member.reveal((&survivors, digest), agreements, &sealed)?;
+                kept.keep_revealed(&wanted, reveal.clone())?;
+                Ok(reveal)
+            })
+            .await?;
+        Ok(self.member.client().reveal(reveal).await?)
+    }
+
+    /// Checks the published sum against what every survivor committed to, and the candidate against the sum.
+    pub(super) async fn verify(
+        &self,
+        view: &RoundView,
+        checkpoint: Arc<ParamVector>,
+        candidate: Digest,
+    ) -> Result<(), SiteError> {
+        let round_id = &view.round_id;
+        let documents = self.documents(round_id, MaskingStage::Sum).await?;
+        let wanted = round_id.clone();
+        let announced = self
+            .checked(round_id, &documents, move |member, kept, documents| {
+                let known = kept.joined(&wanted)?.agreed.ok_or(MaskingError::SecretsGone)?;
+                member.check_announced(&known.plan, document_digest(&known.survivors), documents)
+            })
+            .await?;
+        let len = self.admitted.task.update_len().saturating_mul(4);
+        let mut words = Vec::new();
+        self.member.client().fetch(announced.said.sum, len, &mut words).await?;
+        let wanted = round_id.clone();
+        let check = move |member: &Member<'_>, kept: &Kept, _: &[SignedDocument]| {
+            member.check_sum(&announced, &Sum { words: &words, checkpoint: &checkpoint, candidate })?;
+            kept.keep_verified(&wanted)
+        };
+        self.checked(round_id, &documents, check).await
+    }
+
+    async fn documents(&self, round_id: &RoundId, stage: MaskingStage) -> Result<Vec<SignedDocument>, SiteError> {
+        Ok(self.member.client().masking_documents(round_id, stage).await?)
+    }
+
+    /// The signed header of the update that this site delivered.
+    async fn own_header(&self, round_id: &RoundId) -> Result<SignedDocument, SiteError> {
+        let (updates, round_id) = (self.member.updates(), round_id.clone());
+        blocking(move || Ok(updates.header(&round_id)?.ok_or(MaskingError::NotDelivered)?)).await
+    }
+}
+
+/// The plan that the site joined for.
+fn check_plan(
+    member: &Member<'_>,
+    kept: &Kept,
+    round_id: &RoundId,
+    checkpoint: Digest,
+    documents: &[SignedDocument],
+) -> Result<Plan, SiteError> {
+    member.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, documents)
+}
+
+/// The survivors that a site agreed to.
+fn agreed(agreed: &Option<Agreed>) -> Result<(Survivors, Digest), SiteError> {
+    let agreed = agreed.as_ref().ok_or(MaskingError::SecretsGone)?;
+    Ok((shared::canonical::decode(agreed.survivors.body.as_bytes())?, document_digest(&agreed.survivors)))
+}
+
+fn join(member: &Member<'_>, round_id: &RoundId, task_digest: Digest, masking: Option<MaskingOffer>) -> Join {
+    Join { round_id: round_id.clone(), participant_id: member.participant_id.clone(), task_digest, masking }
+}
+
+/// Writes what was refused to the audit log, with the documents that prove it.
+fn accuse(site: &Site, round_id: &RoundId, documents: &[SignedDocument], error: &SiteError) {
+    let content = json!({
+        "event": "masking-refused", "round_id": round_id, "code": error.code(), "reason": error.to_string(),
+        "documents": documents,
+    });
+    if let Err(failed) = site.journal.write(AuditKind::Round, &content) {
+        tracing::error!(%round_id, %failed, "a refusal could not be written to the audit log");
+    }
+}
