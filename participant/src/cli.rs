@@ -1,10 +1,11 @@
-//! The command line of `ringfence-participant`: ingest, enrol, serve, look at the ledger and the audit log, and check
-//! rounds.
+//! The command line of `ringfence-participant`: ingest, enrol, serve, look at the ledger, the audit log and the
+//! keys of other sites, and check rounds.
 
 mod audit;
 mod enrol;
 mod ingest;
 mod ledger;
+mod peers;
 mod round;
 mod serve;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Check rounds of the federation, offline
     #[command(subcommand)]
     Round(round::Command),
+    /// Look at the keys by which this site knows others in masked rounds
+    #[command(subcommand)]
+    Peers(peers::Command),
     /// Look at the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -91,6 +95,7 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
         Command::Serve => block_on(serve::run(open(config)?, format)),
         Command::Ledger(command) => ledger::run(&command, &open(config)?, format),
         Command::Round(command) => round::run(&command, open(config)?, format),
+        Command::Peers(command) => peers::run(&command, &open(config)?, format),
         Command::Audit(command) => audit::run(&command, &open(config)?, format),
         Command::Verify => verify(&open(config)?, format),
         Command::Config(command) => Ok(command.run(&config)?),
