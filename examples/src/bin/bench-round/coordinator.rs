@@ -1,6 +1,7 @@
 //! The measured coordinator: a process of its own that tells its parent on standard output how to reach it, and ends
 //! when its standard input does.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::aggregate::Aggregation;
 use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
+use shared::masking::SecureAggregation;
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
@@ -106,11 +108,11 @@ fn names(participants: u32) -> anyhow::Result<Vec<ParticipantId>> {
     Ok((0..participants).map(|number| ParticipantId::new(format!("site-{number}"))).collect::<Result<_, _>>()?)
 }
 
-/// All participants, less the one that will be cut off.
+/// All participants, less those that will be cut off.
 fn quorum(args: &Args) -> u32 {
     match args.kill {
         Some(Victim::Participant | Victim::FrozenParticipant) => args.participants.saturating_sub(1).max(1),
-        Some(Victim::Coordinator) | None => args.participants,
+        Some(Victim::Coordinator) | None => args.participants.saturating_sub(args.drop).max(1),
     }
 }
 
@@ -121,7 +123,7 @@ fn task(args: &Args, cohort: Vec<ParticipantId>) -> anyhow::Result<Task> {
         title: "A measurement".to_owned(),
         cohort: cohort.into_iter().collect(),
         quorum: quorum(args),
-        rounds: args.rounds,
+        rounds: args.rounds(),
         feature_view: FeatureViewRef { name: "none".to_owned(), version: 1, digest: Digest([0; 32]) },
         model: ModelSpec { inputs: args.dim.saturating_sub(1), hidden: Vec::new() },
         recipe: Recipe {
@@ -141,8 +143,12 @@ fn task(args: &Args, cohort: Vec<ParticipantId>) -> anyhow::Result<Task> {
         aggregation: Aggregation::default(),
         encodings: vec![args.encoding.encoding()?],
         participation: Participation::default(),
-        secure_aggregation: false,
-        deadlines: Deadlines { join_ms: WAIT_MS, collect_ms: WAIT_MS, evaluate_ms: WAIT_MS },
+        secure_aggregation: args.secure.then(|| SecureAggregation {
+            clip_norm: 1.0,
+            value_bits: 16,
+            roster: BTreeMap::new(),
+        }),
+        deadlines: Deadlines { join_ms: WAIT_MS, collect_ms: WAIT_MS, evaluate_ms: WAIT_MS, unmask_ms: WAIT_MS },
         gates: ReleaseGates { min_true_positive_rate: 0.0, max_false_positive_rate: 1.0 },
         seed: 1,
         created_at: Timestamp::EPOCH,

@@ -4,6 +4,7 @@
 
 mod coordinator;
 mod enrolment;
+mod masked;
 mod meter;
 mod participant;
 mod process;
@@ -20,6 +21,9 @@ use examples::rounds::Victim;
 use shared::encoding::{BlockLen, Encoding, InvalidEncoding};
 use shared_ops::cli::{self, Format};
 use shared_ops::telemetry::{self, LogFormat};
+
+/// The round in which participants leave: the first one also fetches the first checkpoint.
+pub(crate) const DROP_ROUND: u32 = 2;
 
 /// Measures rounds of N participants with models of D parameters: seconds, and the coordinator's CPU time and memory.
 ///
@@ -40,6 +44,12 @@ pub(crate) struct Args {
     /// How updates travel.
     #[arg(long, value_enum, default_value_t = Travel::F32)]
     encoding: Travel,
+    /// Masks the updates: the coordinator learns their sum, and every participant checks it.
+    #[arg(long, conflicts_with = "encoding")]
+    secure: bool,
+    /// K participants join the second round and leave for good before they deliver; that round is measured.
+    #[arg(long, value_name = "K", default_value_t = 0, conflicts_with_all = ["kill", "rounds"])]
+    drop: u32,
     /// Cuts somebody off in the middle of the second round, and measures how long that round takes to go on.
     #[arg(long, value_enum, value_name = "VICTIM")]
     kill: Option<Victim>,
@@ -76,6 +86,13 @@ pub(crate) enum Travel {
     Int8,
     /// Half a byte a parameter, and a scale per block.
     Int4,
+}
+
+impl Args {
+    /// How many rounds there are.
+    pub(crate) fn rounds(&self) -> u32 {
+        if self.drop == 0 { self.rounds } else { DROP_ROUND }
+    }
 }
 
 impl Travel {

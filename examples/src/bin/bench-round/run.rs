@@ -12,7 +12,7 @@ use crate::coordinator::Door;
 use crate::enrolment::enrol_all;
 use crate::meter::Meter;
 use crate::process::Process;
-use crate::{Args, Role};
+use crate::{Args, DROP_ROUND, Role};
 
 /// Runs the rounds and measures each.
 pub(crate) fn measure(args: &Args) -> anyhow::Result<Rounds> {
@@ -41,12 +41,14 @@ async fn rounds(args: &Args, folder: &Path) -> anyhow::Result<Rounds> {
     coordinator.tell("begin").await?;
     coordinator.says("begun").await?;
     let mut at_work = JoinSet::new();
-    for participant in participants {
+    let leaving = usize::try_from(args.drop)?;
+    for (index, participant) in participants.into_iter().enumerate() {
+        let participant = if index < leaving { participant.leaving(DROP_ROUND) } else { participant };
         at_work.spawn(participant.take_part(news.clone()));
     }
     drop(news);
     let rounds = tokio::select! {
-        rounds = meter.rounds(args.rounds) => rounds?,
+        rounds = meter.rounds(args.rounds()) => rounds?,
         error = first_error(&mut at_work) => return Err(error),
     };
     while let Some(ended) = at_work.join_next().await {

@@ -20,12 +20,12 @@ pub(crate) fn take_part(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut door: Door = serde_json::from_str(&line()?)?;
     let token = door.tokens.pop().context("a victim needs a token")?;
-    let payload = enrolment::payload(args, 0)?;
+    let update = enrolment::update(args, 0)?;
     let participant = runtime.block_on(async {
         // The update of the round before, and half of the next one.
-        let limit = u64::try_from(payload.len())? / 2 * 3;
+        let limit = u64::try_from(update.payload.len())? / 2 * 3;
         let address = relay(door.address.clone(), limit).await?;
-        Participant::enrol(&address, &door.ca_certificate_pem, token, payload).await
+        Participant::enrol(&address, &door.ca_certificate_pem, token, update).await
     })?;
     say(&"enrolled")?;
     line()?;

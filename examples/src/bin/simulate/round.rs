@@ -123,6 +123,7 @@ impl World {
             checkpoint: Digest([0; 32]),
             server_state: None,
             quorum: self.task.quorum,
+            threshold: None,
             goal,
             cohort,
             root: None,

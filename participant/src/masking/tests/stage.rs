@@ -74,13 +74,13 @@ impl Stage {
         for (number, (id, identity, agreement)) in (1_u8..).zip(made) {
             let values = vec![f32::from(number) / 10.0; task.model.param_count()];
             let update = ParamVector::new(values).unwrap();
-            let placeholder = identity.sign(&join(&id, task_digest, None)).unwrap();
+            let unsaid = identity.sign(&join(&id, task_digest, None)).unwrap();
             let offer = Offer {
                 key: shared_crypto::masking::RoundKey::generate().unwrap(),
                 said: shared::masking::MaskingOffer { round_key: Element::from([0; 32]), dealing: task_digest },
                 dealing: Vec::new(),
             };
-            let mut one = One { id: id.clone(), identity, agreement, offer, join: placeholder, update, masked: None };
+            let mut one = One { id: id.clone(), identity, agreement, offer, join: unsaid, update, masked: None };
             one.offer = member(&task, task_digest, &coordinator, &one).offer(&round(1)).unwrap();
             one.join = one.identity.sign(&join(&id, task_digest, Some(one.offer.said.clone()))).unwrap();
             sites.insert(id, one);

@@ -1,0 +1,102 @@
+//! What a participant does and remembers in a masked round: the production steps of `participant::masking`, over memory in
+//! place of a store.
+
+use anyhow::Context;
+use participant::masking::{MaskedUpdate, Member, Offer, Plan, Sum};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use shared::document::SignedDocument;
+use shared::masking::{MaskingPlan, Survivors};
+use shared::update::Join;
+use shared::{Digest, ParamVector};
+use shared_crypto::document_digest;
+use shared_wire::client::Client;
+use shared_wire::{Bytes, JoinRequest, MaskingStage, RoundView};
+
+/// What a participant knows of a masked round so far.
+#[derive(Default)]
+pub(crate) struct MaskedRound {
+    offer: Option<(SignedDocument, Offer)>,
+    plan: Option<(MaskingPlan, Digest)>,
+    header: Option<SignedDocument>,
+    survivors: Option<(Survivors, Digest)>,
+}
+
+impl MaskedRound {
+    /// Forgets the round before and joins this one.
+    pub(crate) fn join(&mut self, member: &Member<'_>, view: &RoundView) -> anyhow::Result<JoinRequest> {
+        let offer = member.offer(&view.round_id)?;
+        let join = member.identity.sign(&Join {
+            round_id: view.round_id.clone(),
+            participant_id: member.participant_id.clone(),
+            task_digest: member.task_digest,
+            masking: Some(offer.said.clone()),
+        })?;
+        let dealing = Bytes::from(offer.dealing.clone());
+        *self = Self { offer: Some((join.clone(), offer)), ..Self::default() };
+        Ok(JoinRequest { join, dealing })
+    }
+
+    /// Masks `update` for the round's plan.
+    pub(crate) fn mask(
+        &mut self,
+        member: &Member<'_>,
+        view: &RoundView,
+        documents: &[SignedDocument],
+        update: &ParamVector,
+    ) -> anyhow::Result<MaskedUpdate> {
+        let (join, offer) = self.offer.as_ref().context("it joined this round")?;
+        let plan: Plan = member.check_plan(&view.round_id, view.checkpoint, join, documents)?;
+        let mut rounding = ChaCha12Rng::seed_from_u64(1);
+        let masked = member.mask(&plan, &offer.key, update, &mut rounding)?;
+        self.plan = Some((plan.said, plan.digest));
+        Ok(masked)
+    }
+
+    /// Remembers the header that was signed.
+    pub(crate) fn delivered(&mut self, header: SignedDocument) {
+        self.header = Some(header);
+    }
+
+    /// Whether this participant is one of those who unmask the round.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.header.is_some()
+    }
+
+    pub(crate) async fn agree(&mut self, member: &Member<'_>, client: &Client, view: &RoundView) -> anyhow::Result<()> {
+        let documents = client.masking_documents(&view.round_id, MaskingStage::Survivors).await?;
+        let document = documents.first().context("there are survivors")?;
+        let (plan, digest) = self.plan.as_ref().context("it has a plan")?;
+        let header = self.header.as_ref().context("it delivered")?;
+        let survivors = member.check_survivors((plan, *digest), header, document)?;
+        let agreement = member.agree(&survivors, document)?;
+        self.survivors = Some((survivors, document_digest(document)));
+        Ok(client.agree(agreement).await?)
+    }
+
+    pub(crate) async fn reveal(&self, member: &Member<'_>, client: &Client, view: &RoundView) -> anyhow::Result<()> {
+        let agreements = client.masking_documents(&view.round_id, MaskingStage::Agreements).await?;
+        let sealed = client.sealed_shares(&view.round_id).await?;
+        let (survivors, digest) = self.survivors.as_ref().context("it agreed")?;
+        let reveal = member.reveal((survivors, *digest), &agreements, &sealed)?;
+        Ok(client.reveal(reveal).await?)
+    }
+
+    /// Checks the round's sum, as every site does before it evaluates.
+    pub(crate) async fn verify(
+        &self,
+        member: &Member<'_>,
+        client: &Client,
+        view: &RoundView,
+        checkpoint: &ParamVector,
+    ) -> anyhow::Result<()> {
+        let documents = client.masking_documents(&view.round_id, MaskingStage::Sum).await?;
+        let (plan, _) = self.plan.as_ref().context("it has a plan")?;
+        let (_, agreed) = self.survivors.as_ref().context("it agreed")?;
+        let announced = member.check_announced(plan, *agreed, &documents)?;
+        let mut words = Vec::new();
+        client.fetch(announced.said.sum, member.task.update_len().saturating_mul(4), &mut words).await?;
+        let candidate = view.candidate.context("an aggregated round has a candidate")?;
+        Ok(member.check_sum(&announced, &Sum { words: &words, checkpoint, candidate })?)
+    }
+}
