@@ -4,13 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use shared::masking::threshold;
+use shared::masking::{MAX_NEIGHBOURS, threshold};
 use shared::{Digest, ParticipantId};
 
 use crate::DigestWriter;
-
-/// The most neighbours of a site.
-const MAX_DEGREE: usize = 128;
 
 /// A cohort as a Harary graph over its sites in a random order: a circle on which each site is joined to the next
 /// `degree / 2` on either side. A site's secrets are held by its neighbours and itself, and ⌊2 (degree + 1) / 3⌋ + 1 holders give one back.
@@ -68,7 +65,7 @@ impl Circle {
 
     /// How many hold shares of any dealer's secrets.
     pub fn holder_count(&self) -> usize {
-        self.names.len().min(MAX_DEGREE.saturating_add(1))
+        self.names.len().min(MAX_NEIGHBOURS.saturating_add(1))
     }
 
     /// How many shares a secret takes: ⌊2 h / 3⌋ + 1 of h.
@@ -80,7 +77,7 @@ impl Circle {
     pub fn are_neighbours(&self, one: &ParticipantId, other: &ParticipantId) -> bool {
         let (Some(one), Some(other)) = (self.place(one), self.place(other)) else { return false };
         let gap = one.abs_diff(other);
-        gap.min(self.names.len().saturating_sub(gap)) <= MAX_DEGREE / 2
+        gap.min(self.names.len().saturating_sub(gap)) <= MAX_NEIGHBOURS / 2
     }
 
     /// The number of a holder's share of a dealer's secret, from 1; `None` for who holds none.
@@ -97,7 +94,7 @@ impl Circle {
     fn holder_numbers(&self, dealer: &ParticipantId) -> Vec<usize> {
         let Some(place) = self.place(dealer) else { return Vec::new() };
         let count = self.circle.len();
-        let first = place.saturating_add(count).saturating_sub(MAX_DEGREE / 2);
+        let first = place.saturating_add(count).saturating_sub(MAX_NEIGHBOURS / 2);
         let around = self.circle.iter().cycle().skip(first % count.max(1));
         let mut holders: Vec<usize> = around.take(self.holder_count()).copied().collect();
         holders.sort_unstable();
@@ -204,7 +201,7 @@ mod tests {
     }
 
     const N: [usize; 5] = [150, 200, 300, 500, 1000];
-    const HALF: usize = MAX_DEGREE / 2;
+    const HALF: usize = MAX_NEIGHBOURS / 2;
     const NEEDED: usize = 87;
 
     fn log2_choose(n: usize, k: usize) -> f64 {
@@ -230,8 +227,8 @@ mod tests {
     fn the_documented_table_is_the_hypergeometric_one() {
         let table = N.map(|n| {
             [
-                borne(n, MAX_DEGREE, NEEDED, 40.0),
-                borne(n, MAX_DEGREE, MAX_DEGREE - NEEDED + 1, 20.0),
+                borne(n, MAX_NEIGHBOURS, NEEDED, 40.0),
+                borne(n, MAX_NEIGHBOURS, MAX_NEIGHBOURS - NEEDED + 1, 20.0),
                 borne(n, HALF, NEEDED - HALF - 1, 40.0),
             ]
         });
@@ -244,7 +241,7 @@ mod tests {
         for (n, dropped) in N.into_iter().zip([41, 42, 53, 76, 135]) {
             let removed = n / 3 + dropped;
             let all_removed: f64 =
-                (0..MAX_DEGREE).map(|i| (removed.saturating_sub(i) as f64 / (n - i) as f64).log2()).sum();
+                (0..MAX_NEIGHBOURS).map(|i| (removed.saturating_sub(i) as f64 / (n - i) as f64).log2()).sum();
             assert!(log2_choose(n, 2) + all_removed < -130.0, "{n} sites");
         }
     }
