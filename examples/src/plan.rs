@@ -29,6 +29,7 @@ impl Plan {
             learning_rate: 0.1,
             momentum: 0.9,
             clip_norm: 1.0,
+            adaptive_clip: None,
             local: LocalTraining::default(),
             noise_multiplier: None,
         };
@@ -50,6 +51,7 @@ impl Plan {
             learning_rate: 18.0 / noise_multiplier,
             momentum: 0.9,
             clip_norm: 0.5,
+            adaptive_clip: None,
             local: LocalTraining::default(),
             noise_multiplier: Some(noise_multiplier),
         };

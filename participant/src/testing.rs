@@ -137,6 +137,7 @@ pub(crate) fn task() -> Task {
             learning_rate: 0.1,
             momentum: 0.0,
             clip_norm: 1.0,
+            adaptive_clip: None,
             local: LocalTraining::Plain,
             noise_multiplier: Some(4.0),
         },

@@ -2,10 +2,11 @@
 //!
 //! Nothing of the records shapes a private round but the clipped, noised gradients: the sample is a coin per record,
 //! the number of steps is the recipe's, the noised sum is divided by the expected sample size, and no loss or gradient
-//! norm comes out. The number of records counts as public: a neighbouring data set has a blank in place of a record
+//! norm comes out; an adaptive clipping norm is a function of counts noised beside them. The number of records counts as public: a neighbouring data set has a blank in place of a record
 //! ("zero-out" adjacency, for which the accountant's Poisson-sampled Gaussian holds; Kairouz et al. 2021, "Practical
 //! and Private (Deep) Learning without Sampling or Shuffling", definition 1.1).
 
+mod clip;
 pub mod correction;
 mod dataset;
 
@@ -15,8 +16,10 @@ use rand_chacha::ChaCha20Rng;
 use shared::ParamVector;
 use shared::local::LocalTraining;
 use shared::task::Recipe;
-use shared_model::{LocalTerm, Model, ModelError, Noise, NoiseError, PrivateStep, StepSettings, Trainer};
+use shared_model::{LocalTerm, Model, ModelError, Noise, NoiseError, StepSettings, Trainer};
 use shared_privacy::noise::GaussianNoise;
+
+use clip::ClipNorm;
 
 /// The exact sampler as the trainer's noise source.
 pub struct ExactNoise(pub GaussianNoise);
@@ -55,14 +58,17 @@ impl LocalRound<'_> {
         let settings = StepSettings { learning_rate: recipe.learning_rate, momentum: recipe.momentum };
         let term = LocalTerm { proximal: proximal(recipe.local), linear };
         let mut trainer = Trainer::new(checkpoint.clone(), settings).with_term(term)?;
-        let private = private_step(recipe, dataset);
+        let mut private = ClipNorm::of(recipe, dataset.len())?;
         for done in 0..recipe.local_steps {
             if !going_on(done) {
                 return Ok(None);
             }
             let sample = dataset.poisson_sample(recipe.sampling_rate, rng);
-            match &private {
-                Some(step) => drop(trainer.step_private(&sample.batch(), step, noise)?),
+            match &mut private {
+                Some(clip) => {
+                    let norms = trainer.step_private(&sample.batch(), &clip.step(), noise)?;
+                    clip.follow(&norms, noise)?;
+                }
                 None => trainer.step_plain(&sample.batch())?,
             }
         }
@@ -92,15 +98,6 @@ fn proximal(local: LocalTraining) -> f64 {
     }
 }
 
-/// What makes each step of `recipe` private; `None` where the recipe adds no noise.
-fn private_step(recipe: &Recipe, dataset: &Dataset) -> Option<PrivateStep> {
-    recipe.noise_multiplier.map(|noise_multiplier| PrivateStep {
-        clip_norm: recipe.clip_norm,
-        noise_std: noise_multiplier * recipe.clip_norm,
-        expected_batch: recipe.sampling_rate * f64::from(dataset.len()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use rand_chacha::rand_core::SeedableRng;
@@ -128,7 +125,16 @@ mod tests {
     fn recipe(noise_multiplier: Option<f64>) -> Recipe {
         let (learning_rate, momentum) = (0.5, 0.5);
         let (local_steps, local) = (20, LocalTraining::Plain);
-        Recipe { local_steps, sampling_rate: 0.5, learning_rate, momentum, clip_norm: 1.0, local, noise_multiplier }
+        Recipe {
+            local_steps,
+            sampling_rate: 0.5,
+            learning_rate,
+            momentum,
+            clip_norm: 1.0,
+            adaptive_clip: None,
+            local,
+            noise_multiplier,
+        }
     }
 
     fn train(dataset: &Dataset, recipe: &Recipe, seed: u8) -> ParamVector {
@@ -199,6 +205,7 @@ mod tests {
             learning_rate: 1.0,
             momentum: 0.0,
             clip_norm: 3.0,
+            adaptive_clip: None,
             local: LocalTraining::Plain,
             noise_multiplier: Some(2.0),
         };

@@ -106,12 +106,15 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// Fraction of the previous step kept, in [0, 1).
     pub momentum: f64,
-    /// Per-example gradients are scaled down to this L2 norm.
+    /// Per-example gradients are scaled down to this L2 norm; where it adapts, in the first step of a round.
     pub clip_norm: f64,
+    /// How the clipping norm adapts within a round; `None` keeps it.
+    #[serde(default)]
+    pub adaptive_clip: Option<AdaptiveClip>,
     /// What keeps local training near the others'.
     #[serde(default)]
     pub local: LocalTraining,
-    /// Noise deviation over `clip_norm`; `None` trains without privacy, and no participant admits that by default.
+    /// Noise deviation over the clipping norm, that of an adaptive norm's counts included; `None` trains without privacy, and no participant admits that by default.
     pub noise_multiplier: Option<f64>,
 }
 
@@ -123,6 +126,30 @@ impl Recipe {
             sampling_rate: self.sampling_rate,
             steps: self.local_steps,
         })
+    }
+}
+
+/// A clipping norm that follows a quantile of the per-example gradient norms (Andrew et al. 2021, "Differentially
+/// Private Learning with Adaptive Clipping", Algorithm 1). What it learns of the records is a noised count per step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveClip {
+    /// The share of a sample's gradients that the norm is to leave unclipped, in (0, 1).
+    pub quantile: f64,
+    /// How fast the norm moves: a step multiplies it by the exponential of at most this, but for the noise.
+    pub learning_rate: f64,
+    /// Standard deviation of the noise on the count of unclipped gradients, in examples; more than half the recipe's
+    /// noise multiplier.
+    pub count_std: f64,
+}
+
+impl AdaptiveClip {
+    /// The noise deviation of the gradient sum over the clipping norm, so that this sum and the count together cost what
+    /// the sum alone does at `noise_multiplier` (Theorem 1): the count, each example's share in it shifted to ±½, has
+    /// sensitivity ½. `None` where the count alone costs as much or more.
+    pub fn gradient_multiplier(&self, noise_multiplier: f64) -> Option<f64> {
+        let precision = noise_multiplier.powi(-2) - (2.0 * self.count_std).powi(-2);
+        (precision > 0.0).then(|| precision.powf(-0.5))
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::ModelError;
 use crate::network::values;
-use crate::number::{count, nearest_f32};
+use crate::number::nearest_f32;
 use crate::trace::Trace;
 
 /// Squares are summed in f32 over runs of this length, and in f64 over the runs.
@@ -19,18 +19,20 @@ const ROUNDING: f64 = 2e-6;
 /// outside the site is a release that no privacy ledger has accounted for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norms {
-    /// Fraction of the examples whose gradient was scaled down; 0 for an empty batch.
-    pub clipped_fraction: f64,
+    /// How many examples the batch has.
+    pub examples: u32,
+    /// How many of them were not scaled down.
+    pub unclipped: u32,
     /// Median L2 norm of the examples' gradients before clipping; 0 for an empty batch.
     pub median: f64,
 }
 
 impl Norms {
     pub(crate) fn of(mut norms: Vec<f64>, clip_norm: f64) -> Self {
-        let clipped = norms.iter().filter(|norm| clip_factor(**norm, clip_norm) < 1.0).count();
-        let clipped_fraction = count(clipped) / count(norms.len().max(1));
+        let unclipped = norms.iter().filter(|norm| clip_factor(**norm, clip_norm) >= 1.0).count();
+        let [examples, unclipped] = [norms.len(), unclipped].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         norms.sort_unstable_by(f64::total_cmp);
-        Self { clipped_fraction, median: norms.get(norms.len() / 2).copied().unwrap_or(0.0) }
+        Self { examples, unclipped, median: norms.get(norms.len() / 2).copied().unwrap_or(0.0) }
     }
 }
 
@@ -97,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn the_fraction_counts_what_was_scaled_down() {
+    fn the_count_is_of_what_was_not_scaled_down() {
         let norms = Norms::of(vec![3.0, 0.5, 2.0, 0.1], 1.0);
-        assert_eq!(norms, Norms { clipped_fraction: 0.5, median: 2.0 });
+        assert_eq!(norms, Norms { examples: 4, unclipped: 2, median: 2.0 });
     }
 }

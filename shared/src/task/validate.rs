@@ -1,6 +1,8 @@
 //! Whether a task can be run at all. Whether a site wants it is that site's admission policy.
 
-use super::{Deadlines, InvalidTask, MAX_COHORT, MAX_ROUNDS, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use super::{
+    AdaptiveClip, Deadlines, InvalidTask, MAX_COHORT, MAX_ROUNDS, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task,
+};
 use crate::aggregate::Rule;
 use crate::encoding::Encoding;
 use crate::params::MAX_PARAMS;
@@ -8,6 +10,8 @@ use crate::participation::{LatePolicy, MAX_OVER_SELECTION, MAX_STALENESS};
 
 /// The most encodings that a task may offer.
 const MAX_ENCODINGS: usize = 8;
+/// The fastest that a clipping norm may move.
+const MAX_CLIP_RATE: f64 = 1.0;
 /// The longest wait of a phase: one day.
 const MAX_WAIT_MS: u64 = 86_400_000;
 
@@ -96,7 +100,20 @@ fn validate_recipe(recipe: &Recipe) -> Result<(), InvalidTask> {
     check(is_positive(recipe.clip_norm), "recipe.clip_norm", above_zero)?;
     let local = recipe.local.validate();
     check(local.is_ok(), "recipe.local", || local.err().unwrap_or_default())?;
-    check(recipe.noise_multiplier.is_none_or(is_positive), "recipe.noise_multiplier", above_zero)
+    check(recipe.noise_multiplier.is_none_or(is_positive), "recipe.noise_multiplier", above_zero)?;
+    recipe.adaptive_clip.map_or(Ok(()), |clip| validate_adaptive_clip(&clip, recipe.noise_multiplier))
+}
+
+fn validate_adaptive_clip(clip: &AdaptiveClip, noise_multiplier: Option<f64>) -> Result<(), InvalidTask> {
+    let is_share = clip.quantile > 0.0 && clip.quantile < 1.0;
+    check(is_share, "recipe.adaptive_clip.quantile", || "must be in (0, 1)".to_owned())?;
+    let is_rate = is_positive(clip.learning_rate) && clip.learning_rate <= MAX_CLIP_RATE;
+    check(is_rate, "recipe.adaptive_clip.learning_rate", || format!("must be in (0, {MAX_CLIP_RATE}]"))?;
+    let is_hidden =
+        clip.count_std.is_finite() && noise_multiplier.is_some_and(|noise| clip.gradient_multiplier(noise).is_some());
+    check(is_hidden, "recipe.adaptive_clip.count_std", || {
+        "must be more than half the noise multiplier, and there must be one".to_owned()
+    })
 }
 
 fn validate_privacy(terms: &PrivacyTerms) -> Result<(), InvalidTask> {
@@ -182,5 +199,26 @@ mod tests {
         assert_eq!(refused(&|task| task.aggregation.rule = Rule::CoordinateMedian), "aggregation");
         assert_eq!(refused(&|task| task.encodings = vec![Encoding::Bf16]), "encodings");
         assert_eq!(refused(&|task| task.participation.late = LatePolicy::Carry { rounds: 1 }), "participation");
+    }
+
+    #[test]
+    fn a_count_that_costs_more_than_the_whole_step_is_refused_and_any_quieter_step_has_its_multiplier() {
+        let with = |count_std, noise_multiplier| {
+            let mut task = task(3, "plain");
+            task.recipe.adaptive_clip = Some(AdaptiveClip { quantile: 0.5, learning_rate: 0.2, count_std });
+            task.recipe.noise_multiplier = noise_multiplier;
+            task
+        };
+        assert_eq!(with(0.51, Some(1.0)).validate(), Ok(()));
+        for refused in
+            [with(0.5, Some(1.0)), with(f64::NAN, Some(1.0)), with(f64::INFINITY, Some(1.0)), with(9.0, None)]
+        {
+            assert_eq!(refused.validate().unwrap_err().field, "recipe.adaptive_clip.count_std");
+        }
+        for quantile in [0.0, 1.0, f64::NAN] {
+            let mut task = with(1.0, Some(1.0));
+            task.recipe.adaptive_clip = Some(AdaptiveClip { quantile, learning_rate: 0.2, count_std: 1.0 });
+            assert_eq!(task.validate().unwrap_err().field, "recipe.adaptive_clip.quantile");
+        }
     }
 }

@@ -132,6 +132,7 @@ fn task(args: &Args, cohort: Vec<ParticipantId>) -> anyhow::Result<Task> {
             learning_rate: 0.1,
             momentum: 0.0,
             clip_norm: 1.0,
+            adaptive_clip: None,
             local: LocalTraining::default(),
             noise_multiplier: None,
         },

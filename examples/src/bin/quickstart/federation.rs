@@ -225,6 +225,7 @@ fn task(members: &[Member], seed: u64, now: Timestamp) -> Result<Task, anyhow::E
             learning_rate: 1.0,
             momentum: 0.5,
             clip_norm: 1.0,
+            adaptive_clip: None,
             local: LocalTraining::default(),
             noise_multiplier: Some(calibrate(training, SAMPLING_RATE, ROUNDS * STEPS)?),
         },

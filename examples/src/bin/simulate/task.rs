@@ -57,6 +57,7 @@ pub(crate) fn made_up(params: u32) -> (ModelSpec, Recipe) {
         learning_rate: 1.0,
         momentum: 0.0,
         clip_norm: 1.0,
+        adaptive_clip: None,
         local: LocalTraining::default(),
         noise_multiplier: None,
     };
