@@ -1,10 +1,9 @@
 //! Why a row has its logit: Integrated Gradients (Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks").
 
-use burn::tensor::Tensor;
-
 use crate::batch::check_rows;
-use crate::network::{Dense, matrix, take_gradient, values};
 use crate::number::nearest_f32;
+use crate::pass::Pass;
+use crate::tensor::{matrix, take_gradient, values};
 use crate::{Model, ModelError};
 
 /// The most points of the path that may be asked for.
@@ -27,9 +26,8 @@ impl Model {
         if !(1..=MAX_STEPS).contains(&steps) {
             return Err(ModelError::Setting { name: "steps", value: f64::from(steps) });
         }
-        let network = self.network().map(Tensor::autodiff);
         let path = matrix(&midpoints(row, baseline, steps), inputs).autodiff().require_grad();
-        let mut gradients = network.forward(path.clone(), Dense::own_bias).sum().backward();
+        let mut gradients = self.network().forward(path.clone(), &mut Pass::inputs()).sum().backward();
         let slopes = values(take_gradient(&path, &mut gradients).mean_dim(0))?;
         let moves = row.iter().zip(baseline).map(|(value, usual)| value - usual);
         let contributions: Vec<f32> = moves.zip(slopes).map(|(by, slope)| by * slope).collect();

@@ -7,14 +7,14 @@ pub(crate) const CHUNK_ROWS: usize = 1024;
 
 /// Labelled examples. May be empty, as a Poisson sample may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
-    /// Feature vectors, row after row.
-    pub rows: &'a [f32],
+pub struct Batch<'a, V = f32> {
+    /// Feature vectors, or sequences of tokens, row after row.
+    pub rows: &'a [V],
     /// One label per row: 1 for an attack, 0 for anything else; values between are soft labels.
     pub labels: &'a [f32],
 }
 
-impl<'a> Batch<'a> {
+impl<'a, V> Batch<'a, V> {
     /// How many examples there are.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -25,10 +25,9 @@ impl<'a> Batch<'a> {
         self.labels.is_empty()
     }
 
-    /// Checks that every label has one finite row of `inputs` features and is a probability.
-    pub(crate) fn check(&self, inputs: usize) -> Result<(), ModelError> {
-        check_rows(self.rows, inputs)?;
-        let rows = self.rows.len() / inputs;
+    /// Checks that every label has one row of `width` values and is a probability.
+    pub(crate) fn check_labels(&self, width: usize) -> Result<(), ModelError> {
+        let rows = self.rows.len() / width;
         if rows != self.len() {
             return Err(ModelError::LabelCount { rows, labels: self.len() });
         }
@@ -39,7 +38,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The batch in pieces of bounded size, none of them empty.
-    pub(crate) fn chunks(&self, inputs: usize) -> impl Iterator<Item = Batch<'a>> {
+    pub(crate) fn chunks(&self, inputs: usize) -> impl Iterator<Item = Batch<'a, V>> {
         let rows = self.rows.chunks(CHUNK_ROWS.saturating_mul(inputs));
         rows.zip(self.labels.chunks(CHUNK_ROWS)).map(|(rows, labels)| Batch { rows, labels })
     }
@@ -62,7 +61,9 @@ mod tests {
 
     #[test]
     fn a_bad_batch_is_refused_with_its_place() {
-        let check = |rows: &[f32], labels: &[f32]| Batch { rows, labels }.check(2).unwrap_err().to_string();
+        let check = |rows: &[f32], labels: &[f32]| {
+            check_rows(rows, 2).and_then(|()| Batch { rows, labels }.check_labels(2)).unwrap_err().to_string()
+        };
         assert_eq!(check(&[0.0; 3], &[0.0]), "3 values where rows have 2 features");
         assert_eq!(check(&[0.0, 0.0, 0.0, f32::NAN], &[0.0, 0.0]), "row 1, column 1 is not a finite number");
         assert_eq!(check(&[0.0, f32::INFINITY], &[0.0]), "row 0, column 1 is not a finite number");
@@ -78,7 +79,7 @@ mod tests {
         let batch = Batch { rows: &rows, labels: &labels };
         let sizes: Vec<usize> = batch.chunks(3).map(|chunk| chunk.len()).collect();
         assert_eq!(sizes, [CHUNK_ROWS, CHUNK_ROWS, 1]);
-        assert!(batch.chunks(3).all(|chunk| chunk.check(3).is_ok()));
-        assert_eq!(Batch { rows: &[], labels: &[] }.chunks(3).count(), 0);
+        assert!(batch.chunks(3).all(|chunk| chunk.check_labels(3).is_ok()));
+        assert_eq!(Batch::<f32> { rows: &[], labels: &[] }.chunks(3).count(), 0);
     }
 }

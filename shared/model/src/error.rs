@@ -19,6 +19,9 @@ pub enum ModelError {
         /// Parameters that this would take.
         params: usize,
     },
+    /// The specification describes no sequence classifier.
+    #[error("a sequence classifier of this shape cannot be built: {0:?}")]
+    SequenceSpec(crate::SequenceSpec),
     /// The parameters are not this model's.
     #[error(transparent)]
     Params(#[from] ParamError),
@@ -33,6 +36,14 @@ pub enum ModelError {
     /// A feature is NaN or infinite.
     #[error("row {row}, column {column} is not a finite number")]
     InputNotFinite {
+        /// The first such row, from 0.
+        row: usize,
+        /// The first such column in it, from 0.
+        column: usize,
+    },
+    /// A token is not of the vocabulary.
+    #[error("row {row}, column {column} is no token of the vocabulary")]
+    Token {
         /// The first such row, from 0.
         row: usize,
         /// The first such column in it, from 0.
@@ -83,9 +94,11 @@ impl Explain for ModelError {
     fn code(&self) -> &'static str {
         match self {
             Self::Spec { .. } => "model-spec",
+            Self::SequenceSpec(_) => "model-sequence-spec",
             Self::Params(error) => error.code(),
             Self::RowLength { .. } => "model-row-length",
             Self::InputNotFinite { .. } => "model-input-not-finite",
+            Self::Token { .. } => "model-token",
             Self::LabelCount { .. } => "model-label-count",
             Self::Label { .. } => "model-label-range",
             Self::Setting { .. } => "model-setting",
@@ -99,9 +112,13 @@ impl Explain for ModelError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Spec { .. } => "give at least one input, no hidden layer of width 0, and at most 10^8 parameters",
+            Self::SequenceSpec(_) => {
+                "give sizes above 0, at most 64 steps, heads that divide the width, and at most 10^8 parameters"
+            }
             Self::Params(error) => error.hint(),
             Self::RowLength { .. } => "compute the features with the view that the model was trained on",
             Self::InputNotFinite { .. } => "mend the feature at that column; the feature engine must bound it",
+            Self::Token { .. } => "number tokens from 0 to below the vocabulary's size",
             Self::LabelCount { .. } => "give one label per row",
             Self::Label { .. } => "label an attack 1 and anything else 0",
             Self::Setting { .. } => "set a finite number above 0, within the documented limit",

@@ -1,81 +1,67 @@
 //! Gradients of the binary cross-entropy: the clipped sum that differential privacy needs, and the ordinary mean.
 //!
-//! No gradient of a single example is ever formed: norms come from a [`Trace`] (ghost norms), and the clipped sum is
+//! Norms come from what each layer's [`Site`](crate::pass::Site) saw (ghost norms), and the clipped sum is
 //! `inputsᵀ · (factor ∘ slopes)` (book-keeping; Bu et al. 2023, "Differentially Private Optimization on Large Model at
 //! Small Cost"). It costs one forward and one backward pass.
 
-use burn::tensor::Tensor;
 use shared::ParamVector;
 
-use crate::network::{Dense, Network, matrix, take_gradient, values};
+use crate::architecture::Architecture;
 use crate::norm::{Norms, clip_factor, example_norms};
 use crate::number::{count, nearest_f32};
-use crate::trace::{Trace, backward, traces};
-use crate::{Batch, Model, ModelError};
+use crate::pass::Pass;
+use crate::{Batch, ModelError};
 
 /// The sum over the examples of their loss gradients, each scaled down to an L2 norm of at most `clip_norm`.
-pub fn clipped_gradient_sum(
-    model: &Model,
-    batch: &Batch<'_>,
+pub fn clipped_gradient_sum<M: Architecture>(
+    model: &M,
+    batch: &Batch<'_, M::Value>,
     clip_norm: f64,
 ) -> Result<(ParamVector, Norms), ModelError> {
     if !(clip_norm.is_finite() && clip_norm > 0.0) {
         return Err(ModelError::Setting { name: "clip_norm", value: clip_norm });
     }
-    batch.check(model.inputs())?;
-    let network = model.network().map(Tensor::autodiff);
-    let mut sum = vec![0.0; model.spec().param_count()];
+    check(model, batch)?;
+    let mut sum = vec![0.0; model.param_count()];
     let mut norms = Vec::with_capacity(batch.len());
-    for chunk in batch.chunks(model.inputs()) {
-        let traces = traces(&network, &chunk, model.inputs());
-        let chunk_norms = example_norms(&traces)?;
+    for chunk in batch.chunks(model.row_len()) {
+        let mut pass = Pass::clipping();
+        let logits = model.forward(chunk.rows, &mut pass);
+        let traces = pass.traces(logits, chunk.labels);
+        let chunk_norms = example_norms(&traces, chunk.len())?;
         let factors: Vec<f32> = chunk_norms.iter().map(|norm| clip_factor(*norm, clip_norm)).collect();
-        add(&mut sum, &scaled_sum(traces, &factors)?);
+        let mut rest = sum.as_mut_slice();
+        for trace in traces {
+            rest = add(rest, &trace.scaled_sum(&factors)?);
+        }
         norms.extend(chunk_norms);
     }
     Ok((finite(sum)?, Norms::of(norms, clip_norm)))
 }
 
 /// The ordinary gradient of the mean loss; zero for an empty batch.
-pub fn plain_gradient(model: &Model, batch: &Batch<'_>) -> Result<ParamVector, ModelError> {
-    batch.check(model.inputs())?;
-    let network = model.network().map(|params| params.autodiff().require_grad());
-    let mut sum = vec![0.0; model.spec().param_count()];
-    for chunk in batch.chunks(model.inputs()) {
-        add(&mut sum, &summed_gradient(&network, &chunk, model.inputs())?);
+pub fn plain_gradient<M: Architecture>(model: &M, batch: &Batch<'_, M::Value>) -> Result<ParamVector, ModelError> {
+    check(model, batch)?;
+    let mut sum = vec![0.0; model.param_count()];
+    for chunk in batch.chunks(model.row_len()) {
+        let mut pass = Pass::gradient();
+        let logits = model.forward(chunk.rows, &mut pass);
+        add(&mut sum, &pass.summed_gradient(logits, chunk.labels)?);
     }
     let examples = nearest_f32(count(batch.len().max(1)));
     finite(sum.into_iter().map(|value| value / examples).collect())
 }
 
-/// The gradient of the summed loss.
-fn summed_gradient(network: &Network, batch: &Batch<'_>, width: usize) -> Result<Vec<f32>, ModelError> {
-    let rows = matrix(batch.rows, width).autodiff();
-    let mut gradients = backward(network.forward(rows, Dense::own_bias), batch.labels);
-    let mut sum = Vec::new();
-    for layer in network.layers() {
-        sum.extend(values(take_gradient(&layer.weights, &mut gradients))?);
-        sum.extend(values(take_gradient(&layer.bias, &mut gradients))?);
-    }
-    Ok(sum)
+fn check<M: Architecture>(model: &M, batch: &Batch<'_, M::Value>) -> Result<(), ModelError> {
+    model.check_rows(batch.rows)?;
+    batch.check_labels(model.row_len())
 }
 
-/// The sum of the examples' gradients, each times its factor.
-fn scaled_sum(traces: Vec<Trace>, factors: &[f32]) -> Result<Vec<f32>, ModelError> {
-    let factors = matrix(factors, 1);
-    let mut sum = Vec::new();
-    for Trace { inputs, slopes } in traces {
-        let slopes = slopes * factors.clone();
-        sum.extend(values(inputs.transpose().matmul(slopes.clone()))?);
-        sum.extend(values(slopes.sum_dim(0))?);
-    }
-    Ok(sum)
-}
-
-fn add(sum: &mut [f32], summand: &[f32]) {
-    for (sum, value) in sum.iter_mut().zip(summand) {
-        *sum += value;
-    }
+/// Adds to the first values of `sum`, and returns the others.
+fn add<'a>(sum: &'a mut [f32], summand: &[f32]) -> &'a mut [f32] {
+    let (first, rest) = sum.split_at_mut(summand.len().min(sum.len()));
+    first.iter_mut().zip(summand).for_each(|(sum, value)| *sum += value);
+    rest
 }
 
 fn finite(gradient: Vec<f32>) -> Result<ParamVector, ModelError> {
@@ -87,6 +73,7 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
+    use crate::Model;
     use crate::fixture::{Examples, model};
     use crate::layer::split;
 

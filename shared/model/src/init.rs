@@ -32,7 +32,7 @@ pub fn initial_params(spec: &ModelSpec, seed: u64) -> ParamVector {
     finite(params)
 }
 
-fn rng(seed: u64) -> ChaCha20Rng {
+pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     let mut key = [0; 32];
     for (byte, from) in key.iter_mut().zip(seed.to_le_bytes()) {
         *byte = from;
@@ -41,13 +41,13 @@ fn rng(seed: u64) -> ChaCha20Rng {
 }
 
 /// Numbers drawn evenly from the interval around 0 with this variance.
-fn uniform(rng: &mut ChaCha20Rng, variance: f64) -> impl Iterator<Item = f32> {
+pub(crate) fn uniform(rng: &mut ChaCha20Rng, variance: f64) -> impl Iterator<Item = f32> {
     let bound = (3.0 * variance).sqrt();
     std::iter::repeat_with(move || nearest_f32(f64::from(rng.next_u32().cast_signed()) / 2f64.powi(31) * bound))
 }
 
-#[expect(clippy::expect_used, reason = "every value is 0 or at most the square root of 6")]
-fn finite(params: Vec<f32>) -> ParamVector {
+#[expect(clippy::expect_used, reason = "every value is 0, 1 or at most the square root of 6")]
+pub(crate) fn finite(params: Vec<f32>) -> ParamVector {
     ParamVector::new(params).expect("bounded weights are finite")
 }
 

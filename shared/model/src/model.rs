@@ -1,14 +1,18 @@
 //! The model as a value: its parameters, and the logit they give a row. Refuses parameters of another shape, rows of
 //! another width, and rows that are not finite.
 
+use burn::tensor::Tensor;
 use shared::ParamVector;
 use shared::params::{MAX_PARAMS, ParamError};
 use shared::task::ModelSpec;
 
 use crate::ModelError;
+use crate::architecture::Architecture;
 use crate::batch::{CHUNK_ROWS, check_rows};
 use crate::layer::size;
-use crate::network::{Dense, Network, matrix, values};
+use crate::network::Network;
+use crate::pass::Pass;
+use crate::tensor::{matrix, values};
 
 /// A wide-and-deep perceptron with its parameters. Threads may share it.
 #[derive(Debug, Clone)]
@@ -52,7 +56,7 @@ impl Model {
         check_rows(rows, inputs)?;
         let mut logits = Vec::with_capacity(rows.len() / inputs);
         for chunk in rows.chunks(CHUNK_ROWS.saturating_mul(inputs)) {
-            logits.extend(values(self.network.forward(matrix(chunk, inputs), Dense::own_bias))?);
+            logits.extend(values(self.network.forward(matrix(chunk, inputs), &mut Pass::scores()))?);
         }
         match logits.iter().position(|logit| !logit.is_finite()) {
             Some(row) => Err(ModelError::Overflow { row }),
@@ -76,6 +80,35 @@ impl Model {
     /// The layers as tensors outside autodiff.
     pub(crate) fn network(&self) -> &Network {
         &self.network
+    }
+}
+
+impl Architecture for Model {
+    type Value = f32;
+
+    fn params(&self) -> ParamVector {
+        self.params()
+    }
+
+    fn with_params(&self, params: &ParamVector) -> Result<Self, ModelError> {
+        Self::new(&self.spec, params)
+    }
+
+    fn param_count(&self) -> usize {
+        self.params.len()
+    }
+
+    fn row_len(&self) -> usize {
+        self.inputs()
+    }
+
+    fn check_rows(&self, rows: &[f32]) -> Result<(), ModelError> {
+        check_rows(rows, self.inputs())
+    }
+
+    fn forward(&self, rows: &[f32], pass: &mut Pass) -> Tensor<2> {
+        let rows = pass.constant(matrix(rows, self.inputs()));
+        self.network.forward(rows, pass)
     }
 }
 

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use crate::ModelError;
-use crate::network::values;
-use crate::number::nearest_f32;
-use crate::trace::Trace;
+use crate::number::{count, nearest_f32};
+use crate::pass::Trace;
+use crate::tensor::values;
 
 /// Squares are summed in f32 over runs of this length, and in f64 over the runs.
 const RUN: usize = 256;
@@ -41,27 +41,97 @@ pub(crate) fn clip_factor(norm: f64, clip_norm: f64) -> f32 {
     nearest_f32((clip_norm * (1.0 - ROUNDING) / norm).min(1.0))
 }
 
-/// The L2 norm of each example's whole gradient, biases included: the root of `Σ (‖inputs‖² + 1) · ‖slopes‖²` over the
-/// layers (Goodfellow 2015, "Efficient Per-Example Gradient Computations").
-pub(crate) fn example_norms(traces: &[Trace]) -> Result<Vec<f64>, ModelError> {
-    let mut sums: Vec<f64> = Vec::new();
+/// The L2 norm of each example's whole gradient, over all the layers.
+pub(crate) fn example_norms(traces: &[Trace], examples: usize) -> Result<Vec<f64>, ModelError> {
+    let mut sums = vec![0.0; examples];
     for trace in traces {
-        let slopes = squared_norms(&trace.slopes)?;
-        sums.resize(slopes.len(), 0.0);
-        for ((sum, inputs), slopes) in sums.iter_mut().zip(squared_norms(&trace.inputs)?).zip(slopes) {
-            *sum += (inputs + 1.0) * slopes;
-        }
+        trace.add_squared_norms(&mut sums)?;
     }
     Ok(sums.into_iter().map(f64::sqrt).collect())
 }
 
-/// The squared L2 norm of each row.
-fn squared_norms(matrix: &Tensor<2>) -> Result<Vec<f64>, ModelError> {
-    let [_, width] = matrix.dims();
-    Ok(values(matrix.clone())?.chunks_exact(width).map(sum_of_squares).collect())
+/// Adds the squared norm of each row to its sum.
+pub(crate) fn add_row_squares<const D: usize>(rows: Tensor<D>, sums: &mut [f64]) -> Result<(), ModelError> {
+    let rows = values(rows)?;
+    let width = rows.len() / sums.len().max(1);
+    sums.iter_mut().zip(rows.chunks(width.max(1))).for_each(|(sum, row)| *sum += sum_of_squares(row));
+    Ok(())
 }
 
-fn sum_of_squares(row: &[f32]) -> f64 {
+/// For affine layers over single rows: `(‖inputs‖² + 1) · ‖slopes‖²` (Goodfellow 2015, "Efficient Per-Example Gradient
+/// Computations"), the bias included.
+pub(crate) fn row_norms(inputs: &Tensor<2>, slopes: &Tensor<2>, sums: &mut [f64]) -> Result<(), ModelError> {
+    let (mut of_inputs, mut of_slopes) = (vec![1.0; sums.len()], vec![0.0; sums.len()]);
+    add_row_squares(inputs.clone(), &mut of_inputs)?;
+    add_row_squares(slopes.clone(), &mut of_slopes)?;
+    for ((sum, inputs), slopes) in sums.iter_mut().zip(of_inputs).zip(of_slopes) {
+        *sum += inputs * slopes;
+    }
+    Ok(())
+}
+
+/// For affine layers over sequences: `Σ (⟨inputs_t, inputs_s⟩ + 1) · ⟨slopes_t, slopes_s⟩` over all pairs of steps (Li et
+/// al. 2022, "Large Language Models Can Be Strong Differentially Private Learners", section 4), the bias included.
+///
+/// Where the steps' gradients cancel, rounding does not: the sum is raised by what it may be short of.
+pub(crate) fn gram_norms(
+    inputs: &Tensor<2>,
+    slopes: &Tensor<2>,
+    steps: usize,
+    sums: &mut [f64],
+) -> Result<(), ModelError> {
+    let [[_, from], [_, to]] = [inputs.dims(), slopes.dims()];
+    let (inputs, slopes) = (gram(inputs, steps)?, gram(slopes, steps)?);
+    let rounding = count(from + to).sqrt() * f64::from(f32::EPSILON);
+    let grams = inputs.chunks(steps * steps).zip(slopes.chunks(steps * steps));
+    for (sum, (inputs, slopes)) in sums.iter_mut().zip(grams) {
+        let diagonals = inputs.iter().zip(slopes).step_by(steps + 1);
+        let lengths: f64 = diagonals.map(|(input, slope)| (f64::from(input + 1.0) * f64::from(*slope)).sqrt()).sum();
+        *sum += dot_plus_one(inputs, slopes).max(0.0) + rounding * lengths * lengths;
+    }
+    Ok(())
+}
+
+/// For affine layers over long sequences: the norms of the gradients themselves, formed for this layer alone (Bu et al.
+/// 2022, "Scalable and Efficient Training of Large Convolutional Neural Networks with Differential Privacy").
+pub(crate) fn materialised_norms(
+    inputs: &Tensor<2>,
+    slopes: &Tensor<2>,
+    steps: usize,
+    sums: &mut [f64],
+) -> Result<(), ModelError> {
+    let (inputs, slopes) = (sequences(inputs, steps), sequences(slopes, steps));
+    add_row_squares(slopes.clone().sum_dim(1), sums)?;
+    add_row_squares(inputs.swap_dims(1, 2).matmul(slopes), sums)
+}
+
+/// The inner products of each example's steps with one another, `steps × steps` for each.
+fn gram(rows: &Tensor<2>, steps: usize) -> Result<Vec<f32>, ModelError> {
+    let rows = sequences(rows, steps);
+    values(rows.clone().matmul(rows.swap_dims(1, 2)))
+}
+
+fn sequences(rows: &Tensor<2>, steps: usize) -> Tensor<3> {
+    let [count, width] = rows.dims();
+    rows.clone().reshape([count / steps, steps, width])
+}
+
+/// `Σ (left + 1) · right`.
+fn dot_plus_one(left: &[f32], right: &[f32]) -> f64 {
+    let runs = left.chunks(RUN).zip(right.chunks(RUN));
+    runs.map(|(left, right)| f64::from(dot_plus_one_of_run(left, right))).sum()
+}
+
+fn dot_plus_one_of_run(left: &[f32], right: &[f32]) -> f32 {
+    let ((lefts, left_rest), (rights, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (left, right) in lefts.iter().zip(rights) {
+        lanes.iter_mut().zip(left.iter().zip(right)).for_each(|(lane, (left, right))| *lane += (left + 1.0) * right);
+    }
+    lanes.iter().sum::<f32>() + left_rest.iter().zip(right_rest).map(|(left, right)| (left + 1.0) * right).sum::<f32>()
+}
+
+pub(crate) fn sum_of_squares(row: &[f32]) -> f64 {
     row.chunks(RUN).map(|run| f64::from(sum_of_squares_of_run(run))).sum()
 }
 

@@ -3,6 +3,7 @@
 use shared::ParamVector;
 use shared::params::ParamError;
 
+use crate::architecture::Architecture;
 use crate::number::nearest_f32;
 use crate::{Batch, Model, ModelError, NoiseError, Norms, clipped_gradient_sum, plain_gradient};
 
@@ -48,18 +49,18 @@ pub struct LocalTerm {
 
 /// A model in training.
 #[derive(Debug, Clone)]
-pub struct Trainer {
-    model: Model,
+pub struct Trainer<M = Model> {
+    model: M,
     settings: StepSettings,
     velocity: Vec<f32>,
     term: LocalTerm,
     start: Vec<f32>,
 }
 
-impl Trainer {
+impl<M: Architecture> Trainer<M> {
     /// Starts from `model`, at rest.
-    pub fn new(model: Model, settings: StepSettings) -> Self {
-        let velocity = vec![0.0; model.spec().param_count()];
+    pub fn new(model: M, settings: StepSettings) -> Self {
+        let velocity = vec![0.0; model.param_count()];
         Self { model, settings, velocity, term: LocalTerm::default(), start: Vec::new() }
     }
 
@@ -75,12 +76,12 @@ impl Trainer {
     }
 
     /// The model as it is now.
-    pub fn model(&self) -> &Model {
+    pub fn model(&self) -> &M {
         &self.model
     }
 
     /// The model, trained.
-    pub fn into_model(self) -> Model {
+    pub fn into_model(self) -> M {
         self.model
     }
 
@@ -90,7 +91,7 @@ impl Trainer {
     /// works on noised gradients only and costs no privacy.
     pub fn step_private(
         &mut self,
-        batch: &Batch<'_>,
+        batch: &Batch<'_, M::Value>,
         step: &PrivateStep,
         noise: &mut dyn Noise,
     ) -> Result<Norms, ModelError> {
@@ -105,7 +106,7 @@ impl Trainer {
     }
 
     /// One ordinary step along the mean gradient; none where the batch is empty.
-    pub fn step_plain(&mut self, batch: &Batch<'_>) -> Result<(), ModelError> {
+    pub fn step_plain(&mut self, batch: &Batch<'_, M::Value>) -> Result<(), ModelError> {
         if batch.is_empty() && batch.rows.is_empty() {
             return Ok(());
         }
@@ -122,7 +123,7 @@ impl Trainer {
         self.add_term(&params, &mut velocity);
         let params = params.iter().zip(&velocity).map(|(value, velocity)| value - rate * velocity).collect();
         let params = ParamVector::new(params).map_err(|_| ModelError::Diverged)?;
-        self.model = Model::new(self.model.spec(), &params)?;
+        self.model = self.model.with_params(&params)?;
         self.velocity = velocity;
         Ok(())
     }
