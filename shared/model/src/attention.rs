@@ -28,7 +28,8 @@ impl Attention {
             rows_of_heads.reshape([rows / steps, steps, self.heads, head]).swap_dims(1, 2)
         };
         let [query, key, value] = [&self.query, &self.key, &self.value].map(&mut project);
-        let scores: Tensor<4> = query.matmul(key.swap_dims(2, 3)) / count(head).sqrt();
+        // Divided before the product, whose entries are the many.
+        let scores: Tensor<4> = (query / count(head).sqrt()).matmul(key.swap_dims(2, 3));
         let mixed = softmax(scores, 3).matmul(value).swap_dims(1, 2).reshape([rows, width]);
         self.output.forward(mixed, steps, pass)
     }

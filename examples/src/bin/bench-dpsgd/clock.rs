@@ -40,9 +40,11 @@ mod tests {
     #[test]
     fn tasks_take_turns_and_each_is_done_as_often() {
         let order = std::cell::RefCell::new(String::new());
-        let mut one = || Ok(order.borrow_mut().push('a'));
-        let mut other = || Ok(order.borrow_mut().push('b'));
-        medians(2, [&mut one, &mut other]).unwrap();
+        let note = |name| {
+            order.borrow_mut().push(name);
+            Ok(())
+        };
+        medians(2, [&mut || note('a'), &mut || note('b')]).unwrap();
         assert_eq!(*order.borrow(), "ab".repeat(4));
     }
 

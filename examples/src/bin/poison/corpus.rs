@@ -4,10 +4,12 @@
 //! Nothing is judged on KDDTest+, except a model without attack: its attacks are other ones than KDDTrain+'s, and what a
 //! model loses to that would hide what it loses to an attacker.
 
+use participant::train::Dataset;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use shared_model::ModelError;
 
 use crate::encode::Encoder;
 use crate::model::{self, Sample};
@@ -116,6 +118,24 @@ impl Corpus {
             RootSet::Small => &self.small,
             RootSet::Narrow => &self.narrow,
         })
+    }
+
+    /// The records that judge.
+    pub(crate) fn held_out(&self) -> Vec<Sample> {
+        self.samples(&self.test)
+    }
+
+    /// Samples as the participants' own training takes them.
+    pub(crate) fn dataset(&self, samples: &[Sample]) -> Result<Dataset, ModelError> {
+        let mut dataset = Dataset::new(self.width);
+        for sample in samples {
+            let mut row = vec![0.0; self.width];
+            for entry in self.rows.row(sample.row) {
+                row.iter_mut().skip(entry.place()).take(1).for_each(|value| *value = entry.value);
+            }
+            dataset.push(&row, sample.attack.then_some("attack"))?;
+        }
+        Ok(dataset)
     }
 
     fn samples(&self, records: &[usize]) -> Vec<Sample> {

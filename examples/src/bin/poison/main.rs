@@ -14,6 +14,7 @@ mod matrix;
 mod model;
 mod partition;
 mod plot;
+mod private;
 mod record;
 mod report;
 mod rows;
@@ -78,6 +79,9 @@ struct Args {
     /// A taste in seconds: one seed, Dirichlet 0.5, 20 % bad, four attacks.
     #[arg(long, conflicts_with = "seeds")]
     quick: bool,
+    /// Mounts no attack, and measures what differential privacy at each site costs instead.
+    #[arg(long, conflicts_with_all = ["quick", "rules", "attacks", "out", "threads"])]
+    private: bool,
 }
 
 /// What decides a run's results.
@@ -97,6 +101,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let matrix = args.matrix();
     let train = record::load(&args.data, "KDDTrain+.txt.gz")?;
+    if args.private {
+        return output::print(&private::measure(&train, matrix.seeds)?, args.format);
+    }
     let other = record::load(&args.data, "KDDTest+.txt.gz")?;
     let journal = args.journal(&Arguments { records: [train.len(), other.len()], matrix: &matrix })?;
     let report = Report::new(&matrix.measure(&train, &other, &journal)?, matrix.seeds.clone());
