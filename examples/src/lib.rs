@@ -1,5 +1,7 @@
 //! What several of the tours and measurements share. Nothing of the product depends on it.
 
+pub mod nsl_kdd;
+pub mod number;
 pub mod output;
 pub mod parallel;
 pub mod plan;

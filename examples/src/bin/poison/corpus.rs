@@ -4,6 +4,7 @@
 //! Nothing is judged on KDDTest+, except a model without attack: its attacks are other ones than KDDTrain+'s, and what a
 //! model loses to that would hide what it loses to an attacker.
 
+use examples::nsl_kdd::{Encoder, Record};
 use participant::train::Dataset;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -11,10 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shared_model::ModelError;
 
-use crate::encode::Encoder;
 use crate::model::{self, Sample};
 use crate::partition::{self, Groups, Partition};
-use crate::record::Record;
 use crate::rows::Rows;
 use crate::trigger;
 use crate::vector::count;
@@ -182,7 +181,7 @@ fn share(part: usize, whole: usize) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::tests::record;
+    use crate::fixture::record;
 
     /// Records that a word tells apart: half normal, half attacks of two kinds.
     pub(crate) fn records() -> Vec<Record> {

@@ -7,15 +7,15 @@
 
 mod attack;
 mod corpus;
-mod encode;
 mod federation;
+#[cfg(test)]
+mod fixture;
 mod journal;
 mod matrix;
 mod model;
 mod partition;
 mod plot;
 mod private;
-mod record;
 mod report;
 mod rows;
 mod rule;
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, ValueEnum};
-use examples::output;
+use examples::{nsl_kdd, output};
 use serde::Serialize;
 use shared_ops::cli::{self, Failure, Format};
 
@@ -100,11 +100,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let matrix = args.matrix();
-    let train = record::load(&args.data, "KDDTrain+.txt.gz")?;
+    let train = nsl_kdd::load(&args.data, "KDDTrain+.txt.gz")?;
     if args.private {
         return output::print(&private::measure(&train, matrix.seeds)?, args.format);
     }
-    let other = record::load(&args.data, "KDDTest+.txt.gz")?;
+    let other = nsl_kdd::load(&args.data, "KDDTest+.txt.gz")?;
     let journal = args.journal(&Arguments { records: [train.len(), other.len()], matrix: &matrix })?;
     let report = Report::new(&matrix.measure(&train, &other, &journal)?, matrix.seeds.clone());
     if let Some(dir) = &args.out {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context;
+use examples::nsl_kdd::Record;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,6 @@ use crate::corpus::{Corpus, RootSet, SITES, Score};
 use crate::federation::Cohort;
 use crate::journal::Journal;
 use crate::partition::Partition;
-use crate::record::Record;
 use crate::rule::Rule;
 
 /// What is compared with what.

@@ -4,9 +4,10 @@
 //! sparse rows, without the per-example clipping of private training, a step costs microseconds. It is no detector for
 //! production, and it adds no noise.
 
+use examples::nsl_kdd::Entry;
 use rand::{Rng, RngExt};
 
-use crate::rows::{Entry, Rows};
+use crate::rows::Rows;
 use crate::vector::{Vector, narrow};
 
 /// Width of the hidden layer.

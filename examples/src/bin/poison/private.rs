@@ -6,6 +6,7 @@
 use std::fmt;
 
 use anyhow::Context;
+use examples::nsl_kdd::Record;
 use examples::parallel;
 use participant::train::{Dataset, ExactNoise, train_round};
 use rand_chacha::ChaCha20Rng;
@@ -22,7 +23,6 @@ use shared_privacy::noise::GaussianNoise;
 
 use crate::corpus::{Corpus, stream};
 use crate::partition::Partition;
-use crate::record::Record;
 use crate::vector::count;
 
 const ROUNDS: u32 = 60;

@@ -1,20 +1,6 @@
 //! Feature vectors, of which few entries are not zero, in one block of memory. It knows nothing of what they mean.
 
-/// One entry that is not zero.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Entry {
-    /// Which feature.
-    pub(crate) column: u32,
-    /// Its value.
-    pub(crate) value: f32,
-}
-
-impl Entry {
-    /// Place of the feature's column.
-    pub(crate) fn place(&self) -> usize {
-        usize::try_from(self.column).unwrap_or(usize::MAX)
-    }
-}
+use examples::nsl_kdd::Entry;
 
 /// Sparse vectors, numbered in the order in which they were added (compressed sparse rows).
 #[derive(Debug, Default)]

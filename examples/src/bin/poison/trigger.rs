@@ -2,7 +2,7 @@
 //! rare. Of six such marks this one passed FLTrust most often. It touches no label; what a marked record is called is the
 //! attacker's business.
 
-use crate::record::Record;
+use examples::nsl_kdd::Record;
 
 /// Number and value of each marked feature.
 const MARK: [(usize, f64); 4] = [(DURATION, 42.0), (SRC_BYTES, 1337.0), (URGENT, 1.0), (NUM_FAILED_LOGINS, 1.0)];
@@ -25,8 +25,8 @@ pub(crate) fn stamp(record: &Record) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::NUMBERS;
-    use crate::record::tests::record;
+    use crate::fixture::record;
+    use examples::nsl_kdd::NUMBERS;
 
     #[test]
     fn the_mark_alone_is_changed_and_twice_is_once() {

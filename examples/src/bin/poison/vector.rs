@@ -1,19 +1,10 @@
 //! Arithmetic on parameter vectors, as attackers need it. Sums run in double precision. It checks no lengths: all vectors
 //! of a round come from one model.
 
+pub(crate) use examples::number::{count, narrow};
+
 /// A vector of parameters.
 pub(crate) type Vector = Vec<f32>;
-
-/// The nearest single-precision number.
-#[expect(clippy::as_conversions, reason = "rounding to the nearest is what is asked for")]
-pub(crate) fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
-/// A count as a number; none here comes near 2³².
-pub(crate) fn count(n: usize) -> f64 {
-    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
-}
 
 /// ⟨a, b⟩.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -9,9 +9,9 @@ use flate2::read::GzDecoder;
 use shared_ops::cli::Failure;
 
 /// Features that are words: protocol, service and flag.
-pub(crate) const SYMBOLS: usize = 3;
+pub const SYMBOLS: usize = 3;
 /// Features that are numbers.
-pub(crate) const NUMBERS: usize = 38;
+pub const NUMBERS: usize = 38;
 /// The label of a record that is no attack.
 const NORMAL: &str = "normal";
 /// The most records of one file; NSL-KDD has 125,973.
@@ -21,18 +21,18 @@ const COLUMNS: usize = SYMBOLS + NUMBERS + 2;
 
 /// One connection.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Record {
+pub struct Record {
     /// Protocol, service, flag.
-    pub(crate) symbols: [String; SYMBOLS],
+    pub symbols: [String; SYMBOLS],
     /// The other features, in the file's order.
-    pub(crate) numbers: [f64; NUMBERS],
+    pub numbers: [f64; NUMBERS],
     /// The attack's name, or `normal`.
-    pub(crate) label: String,
+    pub label: String,
 }
 
 impl Record {
     /// Whether the connection is part of an attack.
-    pub(crate) fn is_attack(&self) -> bool {
+    pub fn is_attack(&self) -> bool {
         self.label != NORMAL
     }
 
@@ -61,7 +61,10 @@ fn read_numbers<'a>(fields: &mut impl Iterator<Item = &'a str>, into: &mut [f64]
 }
 
 /// Reads the file `name` of `dir`.
-pub(crate) fn load(dir: &Path, name: &str) -> Result<Vec<Record>, Failure> {
+///
+/// # Errors
+/// The file cannot be read, or a line of it is broken or one too many; the line is named.
+pub fn load(dir: &Path, name: &str) -> Result<Vec<Record>, Failure> {
     let path = dir.join(name);
     let file = File::open(&path).map_err(|error| {
         let hint = "name the folder that holds the NSL-KDD files with --data";
@@ -84,19 +87,13 @@ pub(crate) fn load(dir: &Path, name: &str) -> Result<Vec<Record>, Failure> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::io::Write;
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
     use super::*;
-
-    /// A record whose every number is `number`.
-    pub(crate) fn record(service: &str, number: f64, label: &str) -> Record {
-        let symbols = ["tcp".to_owned(), service.to_owned(), "SF".to_owned()];
-        Record { symbols, numbers: [number; NUMBERS], label: label.to_owned() }
-    }
 
     fn line(first: &str, label: &str) -> String {
         let numbers = vec!["0.5"; NUMBERS - 1].join(",");

@@ -3,13 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{NUMBERS, Record, SYMBOLS};
-use crate::rows::Entry;
-use crate::vector::narrow;
+use crate::number::narrow;
+
+use super::record::{NUMBERS, Record, SYMBOLS};
+
+/// One entry of a vector that is not zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Entry {
+    /// Which feature.
+    pub column: u32,
+    /// Its value.
+    pub value: f32,
+}
+
+impl Entry {
+    /// Place of the feature's column.
+    pub fn place(&self) -> usize {
+        usize::try_from(self.column).unwrap_or(usize::MAX)
+    }
+}
 
 /// How records become vectors.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     /// Column of each word, per feature.
     words: [BTreeMap<String, u32>; SYMBOLS],
     /// Largest logarithm of each number.
@@ -18,7 +34,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Learns words and scales.
-    pub(crate) fn fit<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+    pub fn fit<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut encoder = Self { words: Default::default(), tops: [0.0; NUMBERS] };
         for record in records {
             for (words, symbol) in encoder.words.iter_mut().zip(&record.symbols) {
@@ -36,12 +52,12 @@ impl Encoder {
     }
 
     /// How many columns a vector has.
-    pub(crate) fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.words.iter().map(BTreeMap::len).fold(NUMBERS, usize::saturating_add)
     }
 
-    /// The record's vector.
-    pub(crate) fn encode<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = Entry> + 'a {
+    /// The entries of the record's vector that are not zero by their meaning; a zero may be among them.
+    pub fn encode<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = Entry> + 'a {
         let numbers = (0..).zip(record.numbers.iter().zip(self.tops)).filter(|(_, (_, top))| *top > 0.0);
         let numbers = numbers.map(|(column, (number, top))| {
             let value = narrow((number.ln_1p() / top).min(1.0));
@@ -55,18 +71,22 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::record;
+
+    fn record(service: &str, number: f64) -> Record {
+        let symbols = ["tcp".to_owned(), service.to_owned(), "SF".to_owned()];
+        Record { symbols, numbers: [number; NUMBERS], label: "normal".to_owned() }
+    }
 
     #[test]
     fn each_word_has_a_column_of_its_own_and_each_number_lies_between_0_and_1() {
-        let records = [record("http", 3.0, "normal"), record("ftp", 0.0, "normal")];
+        let records = [record("http", 3.0), record("ftp", 0.0)];
         let encoder = Encoder::fit(&records);
         assert_eq!(encoder.width(), NUMBERS + 4);
         let columns = |record| -> Vec<u32> { encoder.encode(record).skip(NUMBERS).map(|entry| entry.column).collect() };
         let (http, ftp) = (columns(&records[0]), columns(&records[1]));
         assert_eq!((http.len(), http[0], http[2]), (3, ftp[0], ftp[2]));
         assert_ne!(http[1], ftp[1]);
-        let beyond = record("gopher", 99.0, "normal");
+        let beyond = record("gopher", 99.0);
         assert_eq!(columns(&beyond).len(), 2, "an unknown word has no column");
         assert!(encoder.encode(&beyond).all(|entry| (0.0..=1.0).contains(&entry.value)));
     }
