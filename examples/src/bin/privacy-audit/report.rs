@@ -1,0 +1,138 @@
+//! The evidence as Markdown, which a terminal shows as well as a page does, and as JSON.
+
+use std::fmt::{self, Formatter};
+
+use serde::Serialize;
+
+use crate::guess::Evidence;
+use crate::inversion::{Inversion, View};
+use crate::membership::{Membership, Success};
+use crate::training::Defect;
+
+/// Lower bounds on ε beside a claim.
+#[derive(Debug, Serialize)]
+pub(crate) struct Audit {
+    /// What the accountant claims.
+    pub(crate) claim: f64,
+    pub(crate) noise_multiplier: f64,
+    pub(crate) defect: Defect,
+    /// By who sees the updates of a model without hidden layers, where a canary's gradient is one coordinate.
+    pub(crate) white_box: Evidence,
+    /// By who may ask a model with a hidden layer after its training.
+    pub(crate) black_box: Evidence,
+}
+
+impl Audit {
+    /// Whether a bound refutes the claim.
+    fn is_refuted(&self) -> bool {
+        self.white_box.epsilon.max(self.black_box.epsilon) > self.claim
+    }
+}
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) delta: f64,
+    /// The largest bound that the canaries could prove.
+    pub(crate) most_provable: f64,
+    pub(crate) audit: Vec<Audit>,
+    pub(crate) membership: Vec<Membership>,
+    pub(crate) inversion: Vec<Inversion>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Lower bounds on ε at 95 % confidence and δ = {:e}, each from one training run;", self.delta)?;
+        writeln!(f, "no bound above {:.2} could be proved with as many canaries:\n", self.most_provable)?;
+        writeln!(f, "| claimed ε | noise multiplier | noise drawn | white-box | black-box | claim |")?;
+        writeln!(f, "|---:|---:|---|---:|---:|---|")?;
+        self.audit.iter().try_for_each(|row| audit(f, row))?;
+        writeln!(f, "\nMembership inference (AUC · TPR at FPR 1 % · at 0.1 %):\n")?;
+        writeln!(f, "| training | accuracy | loss threshold | LiRA | LiRA, mislabelled records |")?;
+        writeln!(f, "|---|---:|---|---|---|")?;
+        self.membership.iter().try_for_each(|row| membership(f, row))?;
+        writeln!(f, "\nGradient inversion of one update (medians; best of 17 guesses):\n")?;
+        writeln!(f, "| attacker sees | records in the step | relative error | cosine |")?;
+        writeln!(f, "|---|---:|---:|---:|")?;
+        self.inversion.iter().try_for_each(|row| inversion(f, row))
+    }
+}
+
+fn audit(f: &mut Formatter<'_>, row: &Audit) -> fmt::Result {
+    let drawn = match row.defect {
+        Defect::None => "all",
+        Defect::TenthOfNoise => "a tenth",
+        Defect::NoNoise => "none",
+    };
+    let claim = if row.is_refuted() { "refuted" } else { "not refuted" };
+    write!(f, "| {} | {:.3} | {drawn} ", row.claim, row.noise_multiplier)?;
+    writeln!(f, "| {:.2} | {:.2} | {claim} |", row.white_box.epsilon, row.black_box.epsilon)
+}
+
+fn membership(f: &mut Formatter<'_>, row: &Membership) -> fmt::Result {
+    let training = row.epsilon.map_or("without noise".to_owned(), |epsilon| format!("ε = {epsilon}"));
+    let [loss, lira, mislabelled] = [row.loss, row.lira, row.lira_mislabelled].map(success);
+    writeln!(f, "| {training} | {:.3} | {loss} | {lira} | {mislabelled} |", row.accuracy)
+}
+
+fn success(of: Success) -> String {
+    format!("{:.3} · {:.3} · {:.4}", of.auc, of.tpr_at_fpr_1e2, of.tpr_at_fpr_1e3)
+}
+
+fn inversion(f: &mut Formatter<'_>, row: &Inversion) -> fmt::Result {
+    let view = match row.view {
+        View::NoNoise => "the update, without noise",
+        View::Noise => "the update, noise of ε = 2",
+        View::RandomRecord => "nothing (random records)",
+    };
+    writeln!(f, "| {view} | {} | {:.2e} | {:.3} |", row.records, row.relative_error, row.cosine)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::bound::Guesses;
+
+    pub(crate) fn report() -> Report {
+        let evidence = |epsilon| Evidence { epsilon, guesses: Guesses { canaries: 10, made: 4, right: 3 } };
+        let audit = |defect, found| Audit {
+            claim: 2.0,
+            noise_multiplier: 2.5,
+            defect,
+            white_box: evidence(found),
+            black_box: evidence(0.5),
+        };
+        let success = Success { auc: 0.75, tpr_at_fpr_1e2: 0.25, tpr_at_fpr_1e3: 0.125 };
+        let membership =
+            Membership { epsilon: None, accuracy: 0.9, loss: success, lira: success, lira_mislabelled: success };
+        let inversion = Inversion { view: View::NoNoise, records: 1, relative_error: 1e-6, cosine: 1.0 };
+        Report {
+            delta: 1e-6,
+            most_provable: 7.0,
+            audit: vec![audit(Defect::None, 1.0), audit(Defect::NoNoise, 6.0)],
+            membership: vec![membership],
+            inversion: vec![inversion],
+        }
+    }
+
+    #[test]
+    fn the_tables_say_which_claims_are_refuted() {
+        let text = report().to_string();
+        assert!(text.contains("| 2 | 2.500 | all | 1.00 | 0.50 | not refuted |"), "{text}");
+        assert!(text.contains("| 2 | 2.500 | none | 6.00 | 0.50 | refuted |"), "{text}");
+        assert!(text.contains("| without noise | 0.900 | 0.750 · 0.250 · 0.1250 |"), "{text}");
+        assert!(text.contains("| the update, without noise | 1 | 1.00e-6 | 1.000 |"), "{text}");
+    }
+
+    #[test]
+    fn the_json_has_the_promised_shape() {
+        let json = serde_json::to_value(report()).unwrap();
+        assert_eq!(json["audit"][1]["defect"], "no-noise");
+        assert_eq!(
+            json["audit"][0]["white_box"],
+            serde_json::json!({"epsilon": 1.0, "canaries": 10, "made": 4, "right": 3})
+        );
+        assert_eq!(json["membership"][0]["epsilon"], serde_json::Value::Null);
+        assert_eq!(json["inversion"][0]["view"], "no-noise");
+    }
+}
