@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most bands that noise may be correlated over: a site holds a vector of the model's length for each.
+pub const MAX_BANDS: u32 = 256;
+
 /// What a privacy guarantee protects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,6 +26,19 @@ pub enum Mechanism {
         sampling_rate: f64,
         /// How many steps.
         steps: u32,
+    },
+    /// Releases of `steps` sums of L2 sensitivity 1 without sampling, with Gaussian noise that is correlated over `bands`
+    /// steps (DP-FTRL; Choquette-Choo et al. 2023). A record is in at most `participations` of the sums, any two of them at
+    /// least `bands` apart.
+    BandedGaussian {
+        /// Deviation of the noise before it is correlated, over the sensitivity of one sum; above 0.
+        noise_multiplier: f64,
+        /// Bands of the strategy matrix, 1 to [`MAX_BANDS`].
+        bands: u32,
+        /// How many sums.
+        steps: u32,
+        /// In how many of them a record may be.
+        participations: u32,
     },
     /// A release that satisfies ρ-zCDP (Bun and Steinke 2016), for instance counts with discrete Gaussian noise.
     ZeroConcentrated {

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 
 use shared::privacy::{Guarantee, Mechanism};
 
-use crate::PrivacyError;
+use crate::{PrivacyError, banded};
 
 /// The noise multipliers that the accountants cover.
 pub const NOISE_MULTIPLIERS: RangeInclusive<f64> = 0.1..=1e6;
@@ -101,12 +101,7 @@ impl Composition {
     pub(crate) fn add(&mut self, mechanism: &Mechanism, times: u64) -> Result<(), PrivacyError> {
         match *mechanism {
             Mechanism::SubsampledGaussian { noise_multiplier, sampling_rate, steps } => {
-                check(
-                    NOISE_MULTIPLIERS.contains(&noise_multiplier),
-                    "noise multiplier",
-                    noise_multiplier,
-                    "0.1 to 1e6",
-                )?;
+                check_noise(noise_multiplier)?;
                 check(
                     sampling_rate > 0.0 && sampling_rate <= 1.0,
                     "sampling rate",
@@ -115,6 +110,11 @@ impl Composition {
                 )?;
                 let steps = u64::from(steps).saturating_mul(times);
                 self.add_gaussian(Gaussian { noise_multiplier, sampling_rate, steps });
+            }
+            Mechanism::BandedGaussian { noise_multiplier, bands, steps, participations } => {
+                let noise_multiplier = banded::noise_multiplier_of_all(noise_multiplier, bands, steps, participations)?;
+                check_noise(noise_multiplier)?;
+                self.add_gaussian(Gaussian { noise_multiplier, sampling_rate: 1.0, steps: times });
             }
             Mechanism::ZeroConcentrated { rho } => {
                 check(rho > 0.0 && rho.is_finite(), "rho", rho, "above 0")?;
@@ -165,6 +165,10 @@ impl Composition {
 #[expect(clippy::as_conversions, reason = "the rounding is far below the allowance for it")]
 fn rounded(count: u64) -> f64 {
     count as f64
+}
+
+fn check_noise(multiplier: f64) -> Result<(), PrivacyError> {
+    check(NOISE_MULTIPLIERS.contains(&multiplier), "noise multiplier", multiplier, "0.1 to 1e6")
 }
 
 fn check(valid: bool, parameter: &'static str, value: f64, expected: &'static str) -> Result<(), PrivacyError> {

@@ -4,6 +4,7 @@
 //! are the participant's.
 
 pub mod accountant;
+pub mod banded;
 pub mod counts;
 mod error;
 pub mod ledger;
