@@ -15,7 +15,7 @@ use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::round::RoundState;
 use shared::store::{Batch, Entry, Key, Store, StoreError};
-use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::time::ManualClock;
 use shared::update::{CHUNK_BYTES, Evaluation, Join, UpdateHeader};
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId, Timestamp};
@@ -122,6 +122,7 @@ pub(crate) fn task() -> Task {
             clip_norm: 1.0,
             adaptive_clip: None,
             local: LocalTraining::Plain,
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(1.0),
         },
         privacy: PrivacyTerms {

@@ -3,7 +3,7 @@
 
 use shared::local::LocalTraining;
 use shared::privacy::Guarantee;
-use shared::task::{ModelSpec, Recipe};
+use shared::task::{ModelSpec, Recipe, TrainingMechanism};
 use shared_privacy::PrivacyError;
 use shared_privacy::accountant::calibrate;
 
@@ -31,6 +31,7 @@ impl Plan {
             clip_norm: 1.0,
             adaptive_clip: None,
             local: LocalTraining::default(),
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: None,
         };
         Self { spec: ModelSpec { inputs, hidden: vec![64, 32] }, rounds: 40, recipe }
@@ -53,6 +54,7 @@ impl Plan {
             clip_norm: 0.5,
             adaptive_clip: None,
             local: LocalTraining::default(),
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(noise_multiplier),
         };
         Ok(Self { spec: ModelSpec { inputs, hidden: vec![16] }, rounds, recipe })

@@ -15,7 +15,7 @@ use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::round::{AcceptedUpdate, Tally};
 use shared::store::{Batch, Entry, Key, Store, StoreError};
-use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::time::ManualClock;
 use shared::{AssetId, Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
 use shared_crypto::{SigningKey, bulk_digest, digest, digest_of, document_digest};
@@ -139,6 +139,7 @@ pub(crate) fn task() -> Task {
             clip_norm: 1.0,
             adaptive_clip: None,
             local: LocalTraining::Plain,
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(4.0),
         },
         privacy: PrivacyTerms {

@@ -1,34 +1,31 @@
 //! Local training: what one participant does between a round's checkpoint and its update.
 //!
-//! Nothing of the records shapes a private round but the clipped, noised gradients: the sample is a coin per record,
-//! the number of steps is the recipe's, the noised sum is divided by the expected sample size, and no loss or gradient
-//! norm comes out; an adaptive clipping norm is a function of counts noised beside them. The number of records counts as public: a neighbouring data set has a blank in place of a record
+//! Nothing of the records shapes a private round but the clipped, noised gradients: the sample is a coin per record, or
+//! follows from the record's place alone, the number of steps is the recipe's, the noised sum is divided by the expected
+//! sample size, and no loss or gradient norm comes out; an adaptive clipping norm is a function of counts noised beside
+//! the gradients. The number of records counts as public: a neighbouring data set has a blank in place of a record
 //! ("zero-out" adjacency, for which the accountant's Poisson-sampled Gaussian holds; Kairouz et al. 2021, "Practical
 //! and Private (Deep) Learning without Sampling or Shuffling", definition 1.1).
 
 mod clip;
 pub mod correction;
 mod dataset;
+mod loader;
+mod noise;
 
 pub use dataset::{Dataset, Sample};
+pub use loader::Passes;
+pub use noise::ExactNoise;
 
 use rand_chacha::ChaCha20Rng;
 use shared::ParamVector;
 use shared::local::LocalTraining;
 use shared::task::Recipe;
-use shared_model::{LocalTerm, Model, ModelError, Noise, NoiseError, StepSettings, Trainer};
-use shared_privacy::noise::GaussianNoise;
+use shared_model::{LocalTerm, Model, ModelError, Noise, StepSettings, Trainer};
 
 use clip::ClipNorm;
-
-/// The exact sampler as the trainer's noise source.
-pub struct ExactNoise(pub GaussianNoise);
-
-impl Noise for ExactNoise {
-    fn add(&mut self, std_dev: f64, values: &mut [f32]) -> Result<(), NoiseError> {
-        self.0.add(std_dev, values).map_err(|error| NoiseError::from(Box::new(error)))
-    }
-}
+use loader::Loader;
+use noise::RoundNoise;
 
 /// One round of local training.
 pub struct LocalRound<'a> {
@@ -59,15 +56,18 @@ impl LocalRound<'_> {
         let term = LocalTerm { proximal: proximal(recipe.local), linear };
         let mut trainer = Trainer::new(checkpoint.clone(), settings).with_term(term)?;
         let mut private = ClipNorm::of(recipe, dataset.len())?;
+        let mut loader = Loader::new(recipe, dataset);
+        let noise = RoundNoise::new(recipe.mechanism, noise);
+        let mut noise = noise.map_err(|error| ModelError::Noise(Box::new(error)))?;
         for done in 0..recipe.local_steps {
             if !going_on(done) {
                 return Ok(None);
             }
-            let sample = dataset.poisson_sample(recipe.sampling_rate, rng);
+            let sample = loader.sample(rng);
             match &mut private {
                 Some(clip) => {
-                    let norms = trainer.step_private(&sample.batch(), &clip.step(), noise)?;
-                    clip.follow(&norms, noise)?;
+                    let norms = trainer.step_private(&sample.batch(), &clip.step(), &mut noise)?;
+                    clip.follow(&norms, &mut noise)?;
                 }
                 None => trainer.step_plain(&sample.batch())?,
             }
@@ -101,8 +101,9 @@ fn proximal(local: LocalTraining) -> f64 {
 #[cfg(test)]
 mod tests {
     use rand_chacha::rand_core::SeedableRng;
-    use shared::task::ModelSpec;
+    use shared::task::{ModelSpec, TrainingMechanism};
     use shared_model::initial_params;
+    use shared_privacy::noise::GaussianNoise;
 
     use super::*;
     use crate::quality::Quality;
@@ -133,6 +134,7 @@ mod tests {
             clip_norm: 1.0,
             adaptive_clip: None,
             local,
+            mechanism: TrainingMechanism::default(),
             noise_multiplier,
         }
     }
@@ -156,6 +158,27 @@ mod tests {
             let update = train(&dataset, &recipe(noise_multiplier), 1);
             assert!(quality(&dataset, &update).auc > 0.999, "{noise_multiplier:?}");
         }
+    }
+
+    #[test]
+    fn a_round_learns_without_sampling_too_and_its_noise_is_correlated() {
+        let dataset = separable(400);
+        let mechanism = TrainingMechanism::BandedFtrl { bands: 10, passes: 2 };
+        let banded = Recipe { mechanism, sampling_rate: 0.1, ..recipe(Some(2.0)) };
+        assert!(quality(&dataset, &train(&dataset, &banded, 1)).auc > 0.999);
+        // All-zero rows move the bias alone: the first coordinate holds the sum of the steps' noise.
+        let mut blank = Dataset::new(4000);
+        (0..40).for_each(|_| blank.push(&[0.0; 4000], None).unwrap());
+        let deviation = |bands| {
+            let mechanism = TrainingMechanism::BandedFtrl { bands, passes: 2 };
+            let recipe = Recipe { mechanism, momentum: 0.0, ..banded.clone() };
+            let mut rng = ChaCha20Rng::from_seed([3; 32]);
+            let mut noise = ExactNoise(GaussianNoise::from_seed([3; 32]));
+            train_round(&linear(4000), &blank, &recipe, &mut rng, &mut noise).unwrap().l2_norm()
+        };
+        // One step after the other takes back noise, so that the sum of 20 has a variance of 2.3 and not of 20.
+        let (independent, correlated) = (deviation(1), deviation(10));
+        assert!(correlated < 0.5 * independent, "{correlated} of {independent}");
     }
 
     #[test]
@@ -207,6 +230,7 @@ mod tests {
             clip_norm: 3.0,
             adaptive_clip: None,
             local: LocalTraining::Plain,
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(2.0),
         };
         let mut noise = ExactNoise(GaussianNoise::from_seed([9; 32]));

@@ -1,11 +1,14 @@
 //! A task: the operator's signed statement of what is trained, how, with whom, and under which privacy terms.
 
+mod mechanism;
 mod validate;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use mechanism::TrainingMechanism;
 
 use crate::aggregate::Aggregation;
 use crate::document::Document;
@@ -100,7 +103,8 @@ impl ModelSpec {
 pub struct Recipe {
     /// Optimiser steps in a round.
     pub local_steps: u32,
-    /// Probability that a record is in a step's sample (true Poisson sampling).
+    /// Probability that a record is in a step's sample (true Poisson sampling); without sampling, the share of the records
+    /// that a step sees.
     pub sampling_rate: f64,
     /// Step size.
     pub learning_rate: f64,
@@ -114,17 +118,25 @@ pub struct Recipe {
     /// What keeps local training near the others'.
     #[serde(default)]
     pub local: LocalTraining,
-    /// Noise deviation over the clipping norm, that of an adaptive norm's counts included; `None` trains without privacy, and no participant admits that by default.
+    /// How a step's records are chosen and its noise is drawn.
+    #[serde(default)]
+    pub mechanism: TrainingMechanism,
+    /// Noise deviation over the clipping norm, before it is correlated, that of an adaptive norm's counts included; `None`
+    /// trains without privacy, and no participant admits that by default.
     pub noise_multiplier: Option<f64>,
 }
 
 impl Recipe {
     /// What one round of this recipe costs; `None` where it adds no noise, so that nothing bounds the cost.
     pub fn cost_per_round(&self) -> Option<Mechanism> {
-        self.noise_multiplier.map(|noise_multiplier| Mechanism::SubsampledGaussian {
-            noise_multiplier,
-            sampling_rate: self.sampling_rate,
-            steps: self.local_steps,
+        let (noise_multiplier, steps) = (self.noise_multiplier?, self.local_steps);
+        Some(match self.mechanism {
+            TrainingMechanism::SampledGaussian => {
+                Mechanism::SubsampledGaussian { noise_multiplier, sampling_rate: self.sampling_rate, steps }
+            }
+            TrainingMechanism::BandedFtrl { bands, passes } => {
+                Mechanism::BandedGaussian { noise_multiplier, bands, steps, participations: passes }
+            }
         })
     }
 }

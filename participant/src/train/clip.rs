@@ -69,7 +69,7 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
     use shared::local::LocalTraining;
-    use shared::task::ModelSpec;
+    use shared::task::{ModelSpec, TrainingMechanism};
     use shared_model::{Model, NoiseError, initial_params};
     use shared_privacy::noise::GaussianNoise;
 
@@ -87,6 +87,7 @@ mod tests {
             clip_norm: 0.01,
             adaptive_clip: Some(CLIP),
             local: LocalTraining::Plain,
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(2.0),
         }
     }

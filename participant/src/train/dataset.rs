@@ -1,5 +1,7 @@
 //! Labelled feature vectors in time order, as one flat block. Refuses rows of another width; never shuffles.
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 use shared_model::{Batch, Model, ModelError};
@@ -17,7 +19,7 @@ pub struct Dataset {
 }
 
 /// The records that one step draws.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sample {
     rows: Vec<f32>,
     labels: Vec<f32>,
@@ -93,6 +95,15 @@ impl Dataset {
             }
         }
         sample
+    }
+
+    /// The records at these places, as far as there are such.
+    pub fn block(&self, places: Range<usize>) -> Sample {
+        let end = places.end.min(self.labels.len());
+        let start = places.start.min(end);
+        let rows = self.rows.get(start * self.width..end * self.width).unwrap_or_default();
+        let labels = self.labels.get(start..end).unwrap_or_default();
+        Sample { rows: rows.to_vec(), labels: labels.to_vec() }
     }
 
     /// The mean row of the ordinary records; zeros where there is none. A fact about the records: it stays at the site.

@@ -2,6 +2,7 @@
 
 use super::{
     AdaptiveClip, Deadlines, InvalidTask, MAX_COHORT, MAX_ROUNDS, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task,
+    TrainingMechanism,
 };
 use crate::aggregate::Rule;
 use crate::encoding::Encoding;
@@ -100,18 +101,22 @@ fn validate_recipe(recipe: &Recipe) -> Result<(), InvalidTask> {
     check(is_positive(recipe.clip_norm), "recipe.clip_norm", above_zero)?;
     let local = recipe.local.validate();
     check(local.is_ok(), "recipe.local", || local.err().unwrap_or_default())?;
+    let mechanism = recipe.mechanism.validate(recipe.local_steps, recipe.sampling_rate);
+    check(mechanism.is_ok(), "recipe.mechanism", || mechanism.err().unwrap_or_default())?;
     check(recipe.noise_multiplier.is_none_or(is_positive), "recipe.noise_multiplier", above_zero)?;
-    recipe.adaptive_clip.map_or(Ok(()), |clip| validate_adaptive_clip(&clip, recipe.noise_multiplier))
+    recipe.adaptive_clip.map_or(Ok(()), |clip| validate_adaptive_clip(&clip, recipe))
 }
 
-fn validate_adaptive_clip(clip: &AdaptiveClip, noise_multiplier: Option<f64>) -> Result<(), InvalidTask> {
+fn validate_adaptive_clip(clip: &AdaptiveClip, recipe: &Recipe) -> Result<(), InvalidTask> {
+    check(recipe.mechanism == TrainingMechanism::SampledGaussian, "recipe.adaptive_clip", || {
+        "cannot go with correlated noise, which is accounted for one clipping norm in all steps".to_owned()
+    })?;
     let is_share = clip.quantile > 0.0 && clip.quantile < 1.0;
     check(is_share, "recipe.adaptive_clip.quantile", || "must be in (0, 1)".to_owned())?;
     let is_rate = is_positive(clip.learning_rate) && clip.learning_rate <= MAX_CLIP_RATE;
     check(is_rate, "recipe.adaptive_clip.learning_rate", || format!("must be in (0, {MAX_CLIP_RATE}]"))?;
-    let is_hidden =
-        clip.count_std.is_finite() && noise_multiplier.is_some_and(|noise| clip.gradient_multiplier(noise).is_some());
-    check(is_hidden, "recipe.adaptive_clip.count_std", || {
+    let multiplier = recipe.noise_multiplier.and_then(|noise| clip.gradient_multiplier(noise));
+    check(clip.count_std.is_finite() && multiplier.is_some(), "recipe.adaptive_clip.count_std", || {
         "must be more than half the noise multiplier, and there must be one".to_owned()
     })
 }
@@ -182,6 +187,26 @@ mod tests {
         assert_eq!(task(2 * half - 1, "plain").validate(), Ok(()));
         assert_eq!(task(half - 1, "scaffold").validate(), Ok(()));
         assert_eq!(task(half, "scaffold").validate().unwrap_err().field, "recipe.local");
+    }
+
+    #[test]
+    fn a_mechanism_that_does_not_fit_the_steps_is_refused_with_its_task() {
+        let mut banded = task(3, "plain");
+        banded.recipe.mechanism = TrainingMechanism::BandedFtrl { bands: 2, passes: 1 };
+        assert_eq!(banded.validate().unwrap_err().field, "recipe.mechanism");
+        banded.recipe.local_steps = 2;
+        assert_eq!(banded.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_clipping_norm_may_adapt_only_where_each_steps_noise_stands_alone() {
+        let mut adaptive = task(3, "plain");
+        adaptive.recipe.adaptive_clip = Some(AdaptiveClip { quantile: 0.5, learning_rate: 0.2, count_std: 9.0 });
+        assert_eq!(adaptive.validate(), Ok(()));
+        let (local_steps, sampling_rate) = (2, 0.5);
+        let mechanism = TrainingMechanism::BandedFtrl { bands: 1, passes: 1 };
+        let recipe = Recipe { local_steps, sampling_rate, mechanism, ..adaptive.recipe.clone() };
+        assert_eq!(Task { recipe, ..adaptive }.validate().unwrap_err().field, "recipe.adaptive_clip");
     }
 
     #[test]

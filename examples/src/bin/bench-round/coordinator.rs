@@ -17,7 +17,7 @@ use shared::local::LocalTraining;
 use shared::masking::SecureAggregation;
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
-use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::{Digest, ParamVector, ParticipantId, TaskId, Timestamp};
 use shared_ops::clock::SystemClock;
 use tokio::runtime::Runtime;
@@ -134,6 +134,7 @@ fn task(args: &Args, cohort: Vec<ParticipantId>) -> anyhow::Result<Task> {
             clip_norm: 1.0,
             adaptive_clip: None,
             local: LocalTraining::default(),
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: None,
         },
         privacy: PrivacyTerms {

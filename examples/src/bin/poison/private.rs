@@ -16,7 +16,7 @@ use shared::ParamVector;
 use shared::aggregate::FedAvg;
 use shared::local::LocalTraining;
 use shared::privacy::Guarantee;
-use shared::task::{AdaptiveClip, ModelSpec, Recipe};
+use shared::task::{AdaptiveClip, ModelSpec, Recipe, TrainingMechanism};
 use shared_model::{Model, initial_params};
 use shared_privacy::accountant::calibrate;
 use shared_privacy::noise::GaussianNoise;
@@ -79,6 +79,7 @@ fn recipe(epsilon: Option<f64>, adaptive_clip: bool) -> anyhow::Result<Recipe> {
         clip_norm: 1.0,
         adaptive_clip: adaptive_clip.then_some(ADAPTIVE),
         local: LocalTraining::default(),
+        mechanism: TrainingMechanism::default(),
         noise_multiplier,
     })
 }

@@ -11,7 +11,7 @@ use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use serde::Serialize;
 use shared::ParamVector;
 use shared::local::LocalTraining;
-use shared::task::{ModelSpec, Recipe};
+use shared::task::{ModelSpec, Recipe, TrainingMechanism};
 use shared_model::{Model, ModelError, initial_params};
 use shared_ops::cli::Failure;
 
@@ -86,6 +86,7 @@ fn update(batch: &[&Row], noise_multiplier: f64, defect: Defect, seed: u8) -> Re
         clip_norm: CLIP_NORM,
         adaptive_clip: None,
         local: LocalTraining::Plain,
+        mechanism: TrainingMechanism::default(),
         noise_multiplier: Some(noise_multiplier),
     };
     let mut noise = training::noise(defect, seed);

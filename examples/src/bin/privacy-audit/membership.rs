@@ -13,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
 use shared::local::LocalTraining;
 use shared::privacy::Guarantee;
-use shared::task::{ModelSpec, Recipe};
+use shared::task::{ModelSpec, Recipe, TrainingMechanism};
 use shared_model::{Model, ModelError, initial_params};
 use shared_ops::cli::Failure;
 use shared_privacy::accountant::calibrate;
@@ -99,6 +99,7 @@ fn recipe(epsilon: Option<f64>) -> Result<Recipe, shared_privacy::PrivacyError> 
         clip_norm: 1.0,
         adaptive_clip: None,
         local: LocalTraining::Plain,
+        mechanism: TrainingMechanism::default(),
         noise_multiplier: None,
     };
     let Some(epsilon) = epsilon else { return Ok(open) };

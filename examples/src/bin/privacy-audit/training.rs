@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
 use shared::local::LocalTraining;
 use shared::privacy::Guarantee;
-use shared::task::Recipe;
+use shared::task::{Recipe, TrainingMechanism};
 use shared_model::{Model, ModelError, Noise, NoiseError};
 use shared_privacy::PrivacyError;
 use shared_privacy::accountant::calibrate;
@@ -72,6 +72,7 @@ pub(crate) fn recipe(dataset: &Dataset, reach: f64, noise_multiplier: f64) -> Re
         clip_norm: CLIP_NORM,
         adaptive_clip: None,
         local: LocalTraining::Plain,
+        mechanism: TrainingMechanism::default(),
         noise_multiplier: Some(noise_multiplier),
     }
 }

@@ -23,7 +23,7 @@ use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
-use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::{AssetId, Clock, TaskId, Timestamp};
 use shared_crypto::digest_of;
 use shared_ops::clock::SystemClock;
@@ -227,6 +227,7 @@ fn task(members: &[Member], seed: u64, now: Timestamp) -> Result<Task, anyhow::E
             clip_norm: 1.0,
             adaptive_clip: None,
             local: LocalTraining::default(),
+            mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(calibrate(training, SAMPLING_RATE, ROUNDS * STEPS)?),
         },
         privacy: PrivacyTerms { unit: PrivacyUnit::Record, ceiling: CEILING, evaluation_rho: EVALUATION_RHO },

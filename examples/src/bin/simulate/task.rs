@@ -7,7 +7,7 @@ use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
 use shared::participation::{LatePolicy, Participation};
 use shared::privacy::{Guarantee, PrivacyUnit};
-use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task};
+use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::{Digest, ParticipantId, TaskId, Timestamp};
 
 use crate::{Args, RuleName};
@@ -59,6 +59,7 @@ pub(crate) fn made_up(params: u32) -> (ModelSpec, Recipe) {
         clip_norm: 1.0,
         adaptive_clip: None,
         local: LocalTraining::default(),
+        mechanism: TrainingMechanism::default(),
         noise_multiplier: None,
     };
     (ModelSpec { inputs: params.saturating_sub(1), hidden: Vec::new() }, recipe)
