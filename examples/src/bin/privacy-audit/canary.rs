@@ -1,13 +1,14 @@
 //! Canaries: records that are in a site's data set or not, each by a fair coin, and the scores by which an auditor guesses
 //! which were. The coins, the canaries and the scores are all that the audit adds to a site's training.
 
+use examples::nsl_kdd::{Row, data_set};
 use participant::train::Dataset;
 use rand::RngExt;
 use shared::task::ModelSpec;
 use shared_model::{Batch, Model, ModelError, clipped_gradient_sum, initial_params};
 
-use crate::data::{Row, site, stream};
 use crate::guess::{Evidence, evidence};
+use crate::random::stream;
 use crate::training::{self, CLIP_NORM, DELTA, Defect};
 
 /// Value of a canary's own feature: its gradient is clipped as long as the model is not sure of it.
@@ -35,7 +36,7 @@ impl Trial {
         let canaries: Vec<Row> = (inputs..width).map(|own| canary(own, width)).collect();
         let tossed = canaries.iter().zip(&included).filter(|(_, included)| **included).map(|(canary, _)| canary);
         let widened: Vec<Row> = rows.iter().map(|row| widened(row, width)).collect();
-        let dataset = site(width, widened.iter().chain(tossed))?;
+        let dataset = data_set(width, widened.iter().chain(tossed))?;
         let spec = ModelSpec { inputs: u32::try_from(width).unwrap_or(u32::MAX), hidden };
         let start = Model::new(&spec, &initial_params(&spec, seed))?;
         Ok(Self { canaries, included, dataset, start })
@@ -93,7 +94,7 @@ fn logit(model: &Model, row: &Row) -> Result<f64, ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::tests::rows;
+    use crate::fixture::rows;
     use crate::training::noise_multiplier;
 
     fn proved(defect: Defect, claim: f64) -> [f64; 2] {

@@ -4,6 +4,7 @@
 //! An affine unit's weights move by slope × inputs and its bias by slope, so that their quotient is the record, where one
 //! record was in the step; where several were, each hidden unit shows a mixture of those that it did not cut off.
 
+use examples::nsl_kdd::{Row, data_set};
 use examples::statistics::median;
 use participant::train::train_round;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +16,7 @@ use shared::task::{ModelSpec, Recipe, TrainingMechanism};
 use shared_model::{Model, ModelError, initial_params};
 use shared_ops::cli::Failure;
 
-use crate::data::{Row, site, stream};
+use crate::random::stream;
 use crate::training::{self, CLIP_NORM, Defect};
 
 /// How often each attack is tried; the median is told.
@@ -91,7 +92,7 @@ fn update(batch: &[&Row], noise_multiplier: f64, defect: Defect, seed: u8) -> Re
     };
     let mut noise = training::noise(defect, seed);
     let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-    train_round(&start, &site(inputs, batch.iter().copied())?, &recipe, &mut rng, &mut noise)
+    train_round(&start, &data_set(inputs, batch.iter().copied())?, &recipe, &mut rng, &mut noise)
 }
 
 /// What each unit's weights say was its input: the hidden units' in the first layer, and the output's linear path.
@@ -127,7 +128,7 @@ fn near(guess: &[f32], record: &[f32]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::tests::rows;
+    use crate::fixture::rows;
 
     #[test]
     fn a_record_alone_in_a_step_is_read_off_an_update_without_noise_and_not_off_one_with_it() {

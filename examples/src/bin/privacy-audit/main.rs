@@ -7,24 +7,25 @@
 
 mod bound;
 mod canary;
-mod data;
+#[cfg(test)]
+mod fixture;
 mod guess;
 mod inversion;
 mod membership;
+mod random;
 mod report;
 mod training;
 
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 
 use clap::Parser;
-use examples::{output, parallel};
+use examples::nsl_kdd::{self, Row};
+use examples::output;
+use examples::parallel::on_all_cores;
 use shared_ops::cli::{self, Failure, Format};
 
 use canary::Trial;
-use data::Row;
 use inversion::{Inversion, View};
 use membership::Membership;
 use report::{Audit, Report};
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let rows = data::load(&args.data, u64::from(args.seed))?;
+    let rows = nsl_kdd::shuffled_rows(&args.data, u64::from(args.seed))?;
     let report = Report {
         delta: DELTA,
         most_provable: guess::most_provable(usize::try_from(args.canaries)?, DELTA),
@@ -113,19 +114,6 @@ fn inversion(rows: &[Row]) -> anyhow::Result<Vec<Inversion>> {
     on_all_cores(&cases.concat(), |(view, records)| inversion::measure(rows, *view, *records))
 }
 
-/// `work` on every item, as many at a time as there are cores.
-fn on_all_cores<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> anyhow::Result<R> + Sync,
-) -> anyhow::Result<Vec<R>> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut results = Vec::with_capacity(items.len());
-    for some in items.chunks(cores) {
-        results.extend(parallel::map(some, |_, item| work(item))?);
-    }
-    Ok(results)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -143,12 +131,5 @@ mod tests {
         let args = Args::parse_from(["privacy-audit", "--data", "nowhere"]);
         let error = run(&args).unwrap_err().to_string();
         assert!(error.contains("KDDTrain+.txt.gz"), "{error}");
-    }
-
-    #[test]
-    fn work_on_all_cores_keeps_the_order() {
-        let items: Vec<u32> = (0..50).collect();
-        let doubled = on_all_cores(&items, |item| Ok(item * 2)).unwrap();
-        assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
     }
 }

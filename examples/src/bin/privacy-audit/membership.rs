@@ -5,6 +5,7 @@
 //! the loss is Yeom et al. 2018's; beside the mean of the shadow models that lack the record it is Carlini et al. 2022's
 //! offline LiRA, with one variance for all records, as they advise for few shadow models.
 
+use examples::nsl_kdd::{Row, data_set};
 use examples::number::{count, narrow};
 use participant::quality::{Curve, Scored};
 use participant::train::{Dataset, ExactNoise, train_round};
@@ -19,7 +20,7 @@ use shared_ops::cli::Failure;
 use shared_privacy::accountant::calibrate;
 use shared_privacy::noise::GaussianNoise;
 
-use crate::data::{Row, site, stream};
+use crate::random::stream;
 use crate::training::DELTA;
 
 /// One in how many records has the wrong label: what a model can only know by heart (Aerni et al. 2024).
@@ -113,7 +114,7 @@ fn target(records: &[Row], recipe: &Recipe, seed: u8) -> Result<Target, ModelErr
     let members: Vec<bool> = records.iter().map(|_| coins.random_bool(0.5)).collect();
     let inputs = records.first().map_or(0, |row| row.features.len());
     let chosen = records.iter().zip(&members).filter(|(_, member)| **member).map(|(row, _)| row);
-    let model = trained(&site(inputs, chosen)?, recipe, inputs, seed)?;
+    let model = trained(&data_set(inputs, chosen)?, recipe, inputs, seed)?;
     let rows: Vec<f32> = records.iter().flat_map(|row| row.features.iter().copied()).collect();
     let logits = model.logits(&rows)?.into_iter().map(f64::from);
     let margins = logits.zip(records).map(|(logit, row)| if row.attack { logit } else { -logit }).collect();
@@ -181,7 +182,7 @@ fn accuracy(targets: &[Target], mislabelled: &dyn Fn(usize) -> bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::tests::rows;
+    use crate::fixture::rows;
 
     #[test]
     fn records_learnt_by_heart_are_found_and_private_ones_are_not() {
