@@ -11,13 +11,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use serde::Serialize;
 use shared::ParamVector;
-use shared::local::LocalTraining;
-use shared::task::{ModelSpec, Recipe, TrainingMechanism};
+use shared::task::ModelSpec;
 use shared_model::{Model, ModelError, initial_params};
 use shared_ops::cli::Failure;
 
 use crate::random::stream;
-use crate::training::{self, CLIP_NORM, Defect};
+use crate::training::{self, Defect};
 
 /// How often each attack is tried; the median is told.
 const TRIALS: u8 = 100;
@@ -79,17 +78,7 @@ fn update(batch: &[&Row], noise_multiplier: f64, defect: Defect, seed: u8) -> Re
     let inputs = batch.first().map_or(0, |row| row.features.len());
     let spec = ModelSpec { inputs: u32::try_from(inputs).unwrap_or(u32::MAX), hidden: vec![HIDDEN.into()] };
     let start = Model::new(&spec, &initial_params(&spec, u64::from(seed)))?;
-    let recipe = Recipe {
-        local_steps: 1,
-        sampling_rate: 1.0,
-        learning_rate: 1.0,
-        momentum: 0.0,
-        clip_norm: CLIP_NORM,
-        adaptive_clip: None,
-        local: LocalTraining::Plain,
-        mechanism: TrainingMechanism::default(),
-        noise_multiplier: Some(noise_multiplier),
-    };
+    let recipe = training::single_step(noise_multiplier);
     let mut noise = training::noise(defect, seed);
     let mut rng = ChaCha20Rng::from_seed([seed; 32]);
     train_round(&start, &data_set(inputs, batch.iter().copied())?, &recipe, &mut rng, &mut noise)

@@ -1,5 +1,5 @@
-//! Audits the privacy that is claimed, by attack: lower bounds on ε from canaries, membership inference and gradient
-//! inversion, on a participant's own training code and real records.
+//! Audits the privacy that is claimed, by attack: lower bounds on ε from canaries, membership inference, gradient inversion
+//! and colluders before masks, on a participant's own training code and real records.
 //!
 //! A bound below the claim proves nothing but that this attack found nothing; a bound above it proves a defect, and two
 //! planted ones show that the audit would find it. Noise and coins come from seeds, so that a report can be made again;
@@ -11,6 +11,7 @@ mod canary;
 mod fixture;
 mod guess;
 mod inversion;
+mod masks;
 mod membership;
 mod random;
 mod report;
@@ -42,8 +43,8 @@ const POPULATION: usize = 1000;
 /// Models of the membership inference.
 const MODELS: u8 = 8;
 
-/// Audits the privacy of training: empirical lower bounds beside the claimed ε, membership inference, and gradient
-/// inversion, on NSL-KDD.
+/// Audits privacy by attack, on NSL-KDD: empirical lower bounds beside the claimed ε, membership inference, gradient
+/// inversion, and what colluders see of a masked update.
 ///
 /// DIR holds KDDTrain+.txt.gz. Takes some minutes.
 #[derive(Debug, Parser)]
@@ -79,6 +80,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         audit: audit(&rows, args)?,
         membership: membership(&rows)?,
         inversion: inversion(&rows)?,
+        masks: masks::measure(&rows)?,
     };
     if let Some(dir) = &args.out {
         let files = [("privacy-audit.md", report.to_string()), ("privacy-audit.json", serde_json::to_string(&report)?)];

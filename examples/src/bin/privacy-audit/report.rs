@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::guess::Evidence;
 use crate::inversion::{Inversion, View};
+use crate::masks::{Distance, Masks};
 use crate::membership::{Membership, Success};
 use crate::training::Defect;
 
@@ -38,6 +39,7 @@ pub(crate) struct Report {
     pub(crate) audit: Vec<Audit>,
     pub(crate) membership: Vec<Membership>,
     pub(crate) inversion: Vec<Inversion>,
+    pub(crate) masks: Masks,
 }
 
 impl fmt::Display for Report {
@@ -54,7 +56,8 @@ impl fmt::Display for Report {
         writeln!(f, "\nGradient inversion of one update (medians; best of 17 guesses):\n")?;
         writeln!(f, "| attacker sees | records in the step | relative error | cosine |")?;
         writeln!(f, "|---|---:|---:|---:|")?;
-        self.inversion.iter().try_for_each(|row| inversion(f, row))
+        self.inversion.iter().try_for_each(|row| inversion(f, row))?;
+        masks(f, &self.masks)
     }
 }
 
@@ -88,6 +91,21 @@ fn inversion(f: &mut Formatter<'_>, row: &Inversion) -> fmt::Result {
     writeln!(f, "| {view} | {} | {:.2e} | {:.3} |", row.records, row.relative_error, row.cosine)
 }
 
+fn masks(f: &mut Formatter<'_>, of: &Masks) -> fmt::Result {
+    let Masks { sites, colluders, words, .. } = of;
+    writeln!(f, "\nOne of {sites} sites under masks, {words} words, before the coordinator and {colluders} others")?;
+    writeln!(f, "(distance from uniform words, in standard deviations of uniform ones):\n")?;
+    writeln!(f, "| seen | byte values | bit balance | correlation with the update |\n|---|---:|---:|---:|")?;
+    for (seen, Distance { bytes, bits, correlation }) in
+        [("what is left of the masked update", of.residual), ("the update itself, for comparison", of.plain)]
+    {
+        writeln!(f, "| {seen} | {bytes:.1} | {bits:.1} | {correlation:.1} |")?;
+    }
+    let sum = if of.sum_is_exact { "decodes exactly" } else { "does not decode" };
+    let key = if of.key_is_found { "give its key" } else { "do not give its key" };
+    writeln!(f, "\nThe sum {sum}; the colluders' shares {key}.")
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -106,7 +124,18 @@ pub(crate) mod tests {
         let membership =
             Membership { epsilon: None, accuracy: 0.9, loss: success, lira: success, lira_mislabelled: success };
         let inversion = Inversion { view: View::NoNoise, records: 1, relative_error: 1e-6, cosine: 1.0 };
+        let distance = |far| Distance { bytes: far, bits: far, correlation: far };
+        let masks = Masks {
+            sites: 10,
+            colluders: 6,
+            words: 100,
+            residual: distance(1.0),
+            plain: distance(90.0),
+            sum_is_exact: true,
+            key_is_found: false,
+        };
         Report {
+            masks,
             delta: 1e-6,
             most_provable: 7.0,
             audit: vec![audit(Defect::None, 1.0), audit(Defect::NoNoise, 6.0)],
@@ -121,6 +150,8 @@ pub(crate) mod tests {
         assert!(text.contains("| 2 | 2.500 | all | 1.00 | 0.50 | not refuted |"), "{text}");
         assert!(text.contains("| 2 | 2.500 | none | 6.00 | 0.50 | refuted |"), "{text}");
         assert!(text.contains("| without noise | 0.900 | 0.750 · 0.250 · 0.1250 |"), "{text}");
+        assert!(text.contains("| what is left of the masked update | 1.0 | 1.0 | 1.0 |"), "{text}");
+        assert!(text.contains("The sum decodes exactly; the colluders' shares do not give its key."), "{text}");
         assert!(text.contains("| the update, without noise | 1 | 1.00e-6 | 1.000 |"), "{text}");
     }
 

@@ -77,6 +77,21 @@ pub(crate) fn recipe(dataset: &Dataset, reach: f64, noise_multiplier: f64) -> Re
     }
 }
 
+/// One step on all of a site's records.
+pub(crate) fn single_step(noise_multiplier: f64) -> Recipe {
+    Recipe {
+        local_steps: 1,
+        sampling_rate: 1.0,
+        learning_rate: 1.0,
+        momentum: 0.0,
+        clip_norm: CLIP_NORM,
+        adaptive_clip: None,
+        local: LocalTraining::Plain,
+        mechanism: TrainingMechanism::default(),
+        noise_multiplier: Some(noise_multiplier),
+    }
+}
+
 /// Trains all rounds from `start`. Who sees that and the model returned knows the sum of the updates.
 pub(crate) fn train(
     start: &Model,
