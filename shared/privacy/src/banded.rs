@@ -8,8 +8,9 @@
 //!
 //! Columns of C that are `bands` apart have no row in common. A record that takes part in steps at least that far apart
 //! therefore moves C times the gradients by at most √participations times a column's norm ([`Strategy::sensitivity`]),
-//! and everything released follows from one Gaussian release of that. Nothing here sees to it that records do keep apart,
-//! and no amplification by sampling is claimed.
+//! and everything released follows from one Gaussian release of that, also where gradients follow from earlier releases
+//! (Denisov et al. 2022). Nothing here sees to it that records do keep apart, and no amplification by sampling is claimed.
+//! As with plain sums, rounding of C times the gradients to `f32` is not counted.
 
 use std::collections::VecDeque;
 

@@ -17,7 +17,7 @@ pub enum TrainingMechanism {
     #[default]
     SampledGaussian,
     /// DP-FTRL with a banded matrix: records in the order of time, as many in each step, without chance; later noise takes
-    /// back a part of what earlier noise did. For streams, and where no sampling can be vouched for.
+    /// back a part of what earlier noise did. Each round begins anew. For streams, and where no sampling can be vouched for.
     BandedFtrl {
         /// Over how many steps noise is correlated; a site holds a vector of the model's length for each.
         bands: u32,

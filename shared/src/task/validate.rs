@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::ParticipantId;
     use crate::masking::SecureAggregation;
+    use crate::privacy::Mechanism;
 
     fn task(inputs: u32, local: &str) -> Task {
         let server = if local == "scaffold" { "scaffold" } else { "plain" };
@@ -207,6 +208,20 @@ mod tests {
         let mechanism = TrainingMechanism::BandedFtrl { bands: 1, passes: 1 };
         let recipe = Recipe { local_steps, sampling_rate, mechanism, ..adaptive.recipe.clone() };
         assert_eq!(Task { recipe, ..adaptive }.validate().unwrap_err().field, "recipe.adaptive_clip");
+    }
+
+    #[test]
+    fn a_round_costs_what_its_mechanism_does_and_nothing_bounds_it_without_noise() {
+        let mut recipe = task(3, "plain").recipe;
+        let (noise_multiplier, sampling_rate) = (1.0, 0.5);
+        let sampled = Mechanism::SubsampledGaussian { noise_multiplier, sampling_rate, steps: 1 };
+        assert_eq!(recipe.cost_per_round(), Some(sampled));
+        recipe.local_steps = 8;
+        recipe.mechanism = TrainingMechanism::BandedFtrl { bands: 2, passes: 4 };
+        let banded = Mechanism::BandedGaussian { noise_multiplier, bands: 2, steps: 8, participations: 4 };
+        assert_eq!(recipe.cost_per_round(), Some(banded));
+        recipe.noise_multiplier = None;
+        assert_eq!(recipe.cost_per_round(), None);
     }
 
     #[test]
