@@ -5,8 +5,9 @@ use std::fs;
 
 use shared::encoding::PerMille;
 use shared::local::LocalTraining;
-use shared::privacy::Guarantee;
+use shared::privacy::{Guarantee, Mechanism};
 use shared::store::StoreError;
+use shared::task::{Recipe, TrainingMechanism};
 use shared_crypto::{SigningKey, bulk_digest, digest, digest_of};
 use shared_model::ModelError;
 
@@ -97,6 +98,24 @@ fn p1_an_update_asked_for_twice_is_the_same_bytes_for_one_debit_also_after_a_res
     assert_eq!(updates(&lone).load(&round(1)).unwrap().as_ref(), Some(&first));
     assert_eq!(prepared(&lone, &assignment(1)), first);
     assert_eq!(lone.site.ledger.debits().unwrap().len(), 1);
+}
+
+#[test]
+fn p1_a_stream_without_sampling_is_debited_for_all_its_steps_and_refused_where_they_cost_too_much() {
+    let mechanism = TrainingMechanism::BandedFtrl { bands: 5, passes: 1 };
+    let streamed = |noise_multiplier| {
+        let recipe =
+            Recipe { mechanism, sampling_rate: 0.2, noise_multiplier: Some(noise_multiplier), ..task().recipe };
+        assignment_of(Task { recipe, ..task() }, 1)
+    };
+    let lone = Lone::new();
+    let refused = prepare(&lone, &streamed(0.5)).unwrap_err();
+    assert!(matches!(refused, SiteError::Admission(Refusal::TooExpensive { .. })), "{refused:?}");
+    assert!(lone.site.ledger.debits().unwrap().is_empty());
+    prepare(&lone, &streamed(10.0)).unwrap();
+    let debits = lone.site.ledger.debits().unwrap();
+    let cost = Mechanism::BandedGaussian { noise_multiplier: 10.0, bands: 5, steps: 5, participations: 1 };
+    assert!(debits.iter().map(|debit| debit.mechanism).eq([cost]), "{debits:?}");
 }
 
 #[test]
