@@ -10,6 +10,7 @@ mod canary;
 #[cfg(test)]
 mod fixture;
 mod guess;
+mod ideal;
 mod inversion;
 mod masks;
 mod membership;
@@ -102,7 +103,8 @@ fn audit(rows: &[Row], args: &Args) -> anyhow::Result<Vec<Audit>> {
         let noise_multiplier = training::noise_multiplier(*claim).map_err(Failure::from)?;
         let white_box = linear.white_box(noise_multiplier, *defect, args.seed).map_err(Failure::from)?;
         let black_box = deep.black_box(noise_multiplier, *defect, args.seed).map_err(Failure::from)?;
-        Ok(Audit { claim: *claim, noise_multiplier, defect: *defect, white_box, black_box })
+        let ideal = ideal::bound(canaries, noise_multiplier, *defect);
+        Ok(Audit { claim: *claim, noise_multiplier, defect: *defect, white_box, black_box, ideal })
     })
 }
 

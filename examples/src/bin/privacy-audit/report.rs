@@ -21,6 +21,8 @@ pub(crate) struct Audit {
     pub(crate) white_box: Evidence,
     /// By who may ask a model with a hidden layer after its training.
     pub(crate) black_box: Evidence,
+    /// The bound that scores without anything but noise would prove on average.
+    pub(crate) ideal: f64,
 }
 
 impl Audit {
@@ -46,8 +48,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Lower bounds on ε at 95 % confidence and δ = {:e}, each from one training run;", self.delta)?;
         writeln!(f, "no bound above {:.2} could be proved with as many canaries:\n", self.most_provable)?;
-        writeln!(f, "| claimed ε | noise multiplier | noise drawn | white-box | black-box | claim |")?;
-        writeln!(f, "|---:|---:|---|---:|---:|---|")?;
+        writeln!(f, "| claimed ε | noise multiplier | noise drawn | white-box | black-box | ideal scores | claim |")?;
+        writeln!(f, "|---:|---:|---|---:|---:|---:|---|")?;
         self.audit.iter().try_for_each(|row| audit(f, row))?;
         writeln!(f, "\nMembership inference (AUC · TPR at FPR 1 % · at 0.1 %):\n")?;
         writeln!(f, "| training | accuracy | loss threshold | LiRA | LiRA, mislabelled records |")?;
@@ -69,7 +71,8 @@ fn audit(f: &mut Formatter<'_>, row: &Audit) -> fmt::Result {
     };
     let claim = if row.is_refuted() { "refuted" } else { "not refuted" };
     write!(f, "| {} | {:.3} | {drawn} ", row.claim, row.noise_multiplier)?;
-    writeln!(f, "| {:.2} | {:.2} | {claim} |", row.white_box.epsilon, row.black_box.epsilon)
+    let Audit { white_box, black_box, ideal, .. } = row;
+    writeln!(f, "| {:.2} | {:.2} | {ideal:.2} | {claim} |", white_box.epsilon, black_box.epsilon)
 }
 
 fn membership(f: &mut Formatter<'_>, row: &Membership) -> fmt::Result {
@@ -119,6 +122,7 @@ pub(crate) mod tests {
             defect,
             white_box: evidence(found),
             black_box: evidence(0.5),
+            ideal: 1.5,
         };
         let success = Success { auc: 0.75, tpr_at_fpr_1e2: 0.25, tpr_at_fpr_1e3: 0.125 };
         let membership =
@@ -147,8 +151,8 @@ pub(crate) mod tests {
     #[test]
     fn the_tables_say_which_claims_are_refuted() {
         let text = report().to_string();
-        assert!(text.contains("| 2 | 2.500 | all | 1.00 | 0.50 | not refuted |"), "{text}");
-        assert!(text.contains("| 2 | 2.500 | none | 6.00 | 0.50 | refuted |"), "{text}");
+        assert!(text.contains("| 2 | 2.500 | all | 1.00 | 0.50 | 1.50 | not refuted |"), "{text}");
+        assert!(text.contains("| 2 | 2.500 | none | 6.00 | 0.50 | 1.50 | refuted |"), "{text}");
         assert!(text.contains("| without noise | 0.900 | 0.750 · 0.250 · 0.1250 |"), "{text}");
         assert!(text.contains("| what is left of the masked update | 1.0 | 1.0 | 1.0 |"), "{text}");
         assert!(text.contains("The sum decodes exactly; the colluders' shares do not give its key."), "{text}");

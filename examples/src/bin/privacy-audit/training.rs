@@ -18,8 +18,10 @@ pub(crate) const DELTA: f64 = 1e-6;
 /// Rounds, and steps in each.
 const ROUNDS: u32 = 4;
 const LOCAL_STEPS: u32 = 25;
+/// Steps of all rounds.
+pub(crate) const STEPS: u32 = ROUNDS * LOCAL_STEPS;
 /// Probability that a record is in a step's sample.
-const SAMPLING_RATE: f64 = 0.1;
+pub(crate) const SAMPLING_RATE: f64 = 0.1;
 /// L2 norm to which gradients are clipped.
 pub(crate) const CLIP_NORM: f64 = 1.0;
 
@@ -35,6 +37,17 @@ pub(crate) enum Defect {
     NoNoise,
 }
 
+impl Defect {
+    /// Which share of the noise is drawn.
+    pub(crate) fn share(self) -> f64 {
+        match self {
+            Self::None => 1.0,
+            Self::TenthOfNoise => 0.1,
+            Self::NoNoise => 0.0,
+        }
+    }
+}
+
 /// The exact sampler, asked for less than the recipe says.
 struct Defective {
     exact: ExactNoise,
@@ -43,10 +56,9 @@ struct Defective {
 
 impl Noise for Defective {
     fn add(&mut self, std_dev: f64, values: &mut [f32]) -> Result<(), NoiseError> {
-        match self.defect {
-            Defect::None => self.exact.add(std_dev, values),
-            Defect::TenthOfNoise => self.exact.add(std_dev / 10.0, values),
-            Defect::NoNoise => Ok(()),
+        match self.defect.share() {
+            0.0 => Ok(()),
+            share => self.exact.add(share * std_dev, values),
         }
     }
 }
@@ -58,7 +70,7 @@ pub(crate) fn noise(defect: Defect, seed: u8) -> impl Noise {
 
 /// The noise multiplier with which all rounds together keep `epsilon` at [`DELTA`].
 pub(crate) fn noise_multiplier(epsilon: f64) -> Result<f64, PrivacyError> {
-    calibrate(Guarantee { epsilon, delta: DELTA }, SAMPLING_RATE, ROUNDS.saturating_mul(LOCAL_STEPS))
+    calibrate(Guarantee { epsilon, delta: DELTA }, SAMPLING_RATE, STEPS)
 }
 
 /// How a site trains. A clipped gradient moves the model by `reach`, however many records the site has: their number
