@@ -1,11 +1,12 @@
-//! The command line of `ringfence-participant`: ingest, enrol, serve, look at the ledger, the audit log and the
-//! keys of other sites, and check rounds.
+//! The command line of `ringfence-participant`: ingest, enrol, serve, reckon what privacy costs, look at the ledger, the
+//! audit log and the keys of other sites, and check rounds.
 
 mod audit;
 mod enrol;
 mod ingest;
 mod ledger;
 mod peers;
+mod privacy;
 mod round;
 mod serve;
 
@@ -53,6 +54,16 @@ struct Source {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Reckon what training would cost; needs no site
+    #[command(subcommand)]
+    Privacy(privacy::Command),
+    #[command(flatten)]
+    AtSite(AtSite),
+}
+
+/// What needs the site's configuration.
+#[derive(Debug, Subcommand)]
+enum AtSite {
     /// Take telemetry into the lake, and labels beside it
     Ingest(ingest::Arguments),
     /// Trade the operator's one-time token for a certificate; waits where the operator has yet to approve
@@ -86,19 +97,26 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), anyhow::Error> {
-    let (config, format) = (cli.source.load().map_err(Failure::from)?, cli.format);
+    match cli.command {
+        Command::Privacy(command) => privacy::run(&command, cli.format),
+        Command::AtSite(command) => run_at_site(command, &cli.source, cli.format),
+    }
+}
+
+fn run_at_site(command: AtSite, source: &Source, format: Format) -> Result<(), anyhow::Error> {
+    let config = source.load().map_err(Failure::from)?;
     config.validate().map_err(Failure::from)?;
     telemetry::init(config.log.format, &config.log.filter).map_err(Failure::from)?;
-    match cli.command {
-        Command::Ingest(arguments) => ingest::run(&arguments, &open(config)?, format),
-        Command::Enrol(arguments) => block_on(enrol::run(arguments, open(config)?, format)),
-        Command::Serve => block_on(serve::run(open(config)?, format)),
-        Command::Ledger(command) => ledger::run(&command, &open(config)?, format),
-        Command::Round(command) => round::run(&command, open(config)?, format),
-        Command::Peers(command) => peers::run(&command, &open(config)?, format),
-        Command::Audit(command) => audit::run(&command, &open(config)?, format),
-        Command::Verify => verify(&open(config)?, format),
-        Command::Config(command) => Ok(command.run(&config)?),
+    match command {
+        AtSite::Ingest(arguments) => ingest::run(&arguments, &open(config)?, format),
+        AtSite::Enrol(arguments) => block_on(enrol::run(arguments, open(config)?, format)),
+        AtSite::Serve => block_on(serve::run(open(config)?, format)),
+        AtSite::Ledger(command) => ledger::run(&command, &open(config)?, format),
+        AtSite::Round(command) => round::run(&command, open(config)?, format),
+        AtSite::Peers(command) => peers::run(&command, &open(config)?, format),
+        AtSite::Audit(command) => audit::run(&command, &open(config)?, format),
+        AtSite::Verify => verify(&open(config)?, format),
+        AtSite::Config(command) => Ok(command.run(&config)?),
     }
 }
 

@@ -2,20 +2,29 @@
 //!
 //! Three accountants, each a proven upper bound: numerical composition of privacy loss distributions ([`pld`]), Rényi
 //! differential privacy ([`rdp`]) and zero-concentrated differential privacy ([`zcdp`]). [`epsilon`] reports the least
-//! of them, and never an estimate. Neighbouring data sets differ by one record, added or removed; samples are Poisson.
+//! of them, and never an estimate; [`bounds`] shows them side by side. Neighbouring data sets differ by one record, added
+//! or removed; samples are Poisson.
 
+mod bounds;
 pub mod pld;
 pub mod rdp;
 pub mod zcdp;
 
 use std::ops::RangeInclusive;
 
+pub use bounds::Bounds;
 use shared::privacy::{Guarantee, Mechanism};
 
 use crate::{PrivacyError, banded};
 
 /// The noise multipliers that the accountants cover.
 pub const NOISE_MULTIPLIERS: RangeInclusive<f64> = 0.1..=1e6;
+
+/// q where nobody says otherwise.
+pub const DEFAULT_SAMPLING_RATE: f64 = 0.05;
+
+/// The largest δ that a lifetime budget should have; see [`default_delta`].
+pub const MAX_DELTA: f64 = 1e-6;
 
 /// Relative width of the bracket that [`calibrate`] ends with.
 const CALIBRATION_WIDTH: f64 = 1e-4;
@@ -32,6 +41,14 @@ const ZCDP_SHARES: [f64; 5] = [0.5, 0.125, 0.03, 0.008, 0.002];
 /// A mechanism whose parameters make no sense or are outside [`NOISE_MULTIPLIERS`], or `delta` outside (0, 1).
 pub fn epsilon(history: &[Mechanism], delta: f64) -> Result<f64, PrivacyError> {
     Composition::of(history)?.epsilon(delta)
+}
+
+/// As [`epsilon`], by each accountant.
+///
+/// # Errors
+/// As [`epsilon`].
+pub fn bounds(history: &[Mechanism], delta: f64) -> Result<Bounds, PrivacyError> {
+    Composition::of(history)?.bounds(delta)
 }
 
 /// The least noise multiplier, to 1e-4 of itself, with which `steps` Poisson-subsampled Gaussian sums keep `target`.
@@ -56,6 +73,12 @@ pub fn calibrate(target: Guarantee, sampling_rate: f64, steps: u32) -> Result<f6
         if keeps(middle)? { high = middle } else { low = middle }
     }
     Ok(high)
+}
+
+/// The δ for a data set of `records`: the least of [`MAX_DELTA`] and 1/(10 N), so that a release that gives one record of
+/// N away with probability 1/N would not pass.
+pub fn default_delta(records: u64) -> f64 {
+    MAX_DELTA.min((10.0 * rounded(records.max(1))).recip())
 }
 
 /// Releases of one subsampled Gaussian mechanism.
@@ -135,13 +158,7 @@ impl Composition {
 
     /// The least ε that one of the accountants proves.
     pub(crate) fn epsilon(&self, delta: f64) -> Result<f64, PrivacyError> {
-        check(delta > 0.0 && delta < 1.0, "delta", delta, "above 0 and below 1")?;
-        if self.gaussians.is_empty() && self.rho == 0.0 {
-            return Ok(0.0);
-        }
-        let renyi = rdp::best(|order| self.gaussian_divergence(order) + zcdp::divergence(self.rho, order), delta);
-        let bound = if self.gaussians.is_empty() { renyi.epsilon } else { renyi.epsilon.min(self.pld_epsilon(delta)) };
-        Ok(bound * (1.0 + ROUNDING))
+        Ok(self.bounds(delta)?.official)
     }
 
     /// By PLD for the Gaussian part and zCDP for the rest, each with a share of `delta`.

@@ -1,77 +1,28 @@
-//! Checks Ringfence's arithmetic against reference vectors of independent implementations. Computes nothing else: a
-//! name that it has no rule for is a miss, not something to pass over.
+//! Aggregation rules against a JSON list of vectors. A name that there is no rule for is a miss, not something to pass
+//! over.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
-use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 use shared::ParticipantId;
 use shared::aggregate::{AggregateError, Aggregation, Combination, PreStep, RowMeta, Rule, Slices};
-use shared_ops::cli::{self, Failure, Format};
+use shared_ops::cli::Failure;
+
+use crate::{Verdict, unreadable};
 
 /// How far a result may be from the reference.
 const TOLERANCE: f64 = 1e-9;
 /// How far a geometric median may be, which is an iteration's result.
 const ITERATED_TOLERANCE: f64 = 1e-5;
 
-/// Checks arithmetic against reference vectors; a miss ends with exit status 1.
-#[derive(Debug, Parser)]
-#[command(name = "vectors", version, after_help = cli::exit_help())]
-struct Args {
-    #[command(subcommand)]
-    what: What,
-    /// How to print the results.
-    #[arg(long, value_enum, default_value_t = Format::Human, global = true)]
-    format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Aggregation rules, against a JSON list of vectors as `robust_agg_vectors_dev.json` has them.
-    ///
-    /// Each vector has `n` rows `x` of `d` numbers, `f` of which may lie, and under the name of each rule what it makes
-    /// of them: mean, median, trmean, meamed, krum, multikrum, bulyan, geomed_nu1e_6_T50 (smoothing 1e-6, 50
-    /// iterations), or rows: nnm, arc. `nnm_` and `arc_` before a rule's name are steps before it. The library ByzFL
-    /// clips in place for `arc`, so that what it computed afterwards was computed of clipped rows; what does not match
-    /// for the rows is therefore compared for the clipped rows too, and says so.
-    Aggregation {
-        /// The vectors.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let What::Aggregation { file } = &args.what;
-    cli::finish(check_file(file, args.format), args.format)
-}
-
-fn check_file(file: &Path, format: Format) -> Result<(), Failure> {
-    let unreadable = |error: &dyn fmt::Display| {
-        Failure::new(
-            "vectors-unreadable",
-            "name a JSON file of reference vectors",
-            format!("{}: {error}", file.display()),
-        )
-    };
-    let text = fs::read_to_string(file).map_err(|error| unreadable(&error))?;
-    let vectors: Vec<Vector> = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
-    let checks: Vec<Check> = vectors.iter().enumerate().flat_map(|(index, vector)| vector.checks(index)).collect();
-    for check in &checks {
-        let closed = |error| Failure::new("output-failed", "give standard output somewhere to go", error);
-        cli::print(check, format).map_err(closed)?;
-    }
-    let missed = checks.iter().filter(|check| !check.matches).count();
-    if missed == 0 && !checks.is_empty() {
-        return Ok(());
-    }
-    let message = format!("{missed} of {} results do not match", checks.len());
-    Err(Failure::new("vectors-missed", "see which rule misses, and compare it with its paper", message))
+/// Checks every vector of `file`.
+pub(crate) fn checks(file: &Path) -> Result<Vec<Check>, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+    let vectors: Vec<Vector> = serde_json::from_str(&text).map_err(|error| unreadable(file, &error))?;
+    Ok(vectors.iter().enumerate().flat_map(|(index, vector)| vector.checks(index)).collect())
 }
 
 /// Rows, and what an independent implementation makes of them.
@@ -95,7 +46,7 @@ enum Expected {
 
 /// How one result compares.
 #[derive(Debug, Serialize)]
-struct Check {
+pub(crate) struct Check {
     vector: usize,
     n: usize,
     f: u32,
@@ -107,6 +58,12 @@ struct Check {
     matches: bool,
     /// What is particular about it.
     remark: Option<String>,
+}
+
+impl Verdict for Check {
+    fn matches(&self) -> bool {
+        self.matches
+    }
 }
 
 impl fmt::Display for Check {
@@ -239,7 +196,8 @@ mod tests {
         let data = std::env::var("RINGFENCE_DATA").unwrap_or_else(|_| "../../shared/data".to_owned());
         let file = Path::new(&data).join("dp/robust_agg_vectors_dev.json");
         if file.exists() {
-            check_file(&file, Format::Human).unwrap();
+            let checks = checks(&file).unwrap();
+            assert!(!checks.is_empty() && checks.iter().all(|check| check.matches));
         } else {
             eprintln!("skipped: no reference vectors at {}", file.display());
         }
