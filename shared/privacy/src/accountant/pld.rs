@@ -17,7 +17,6 @@ use std::sync::{Arc, LazyLock};
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
-use super::rdp::Optimum;
 use super::{Gaussian, rounded};
 use discrete::{Grid, Losses};
 
@@ -50,6 +49,15 @@ static TRANSFORMS: LazyLock<[Arc<dyn Fft<f64>>; 2]> = LazyLock::new(|| {
     [planner.plan_fft_forward(POINTS), planner.plan_fft_inverse(POINTS)]
 });
 
+/// By how much losses are tilted: λ is `order` − 1, and any gives an upper bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Tilt {
+    /// A Rényi order near the one that is best for δ.
+    pub order: f64,
+    /// The whole composition's Rényi divergence of that order.
+    pub divergence: f64,
+}
+
 /// The loss of a whole composition, in both directions of adjacency.
 #[derive(Debug)]
 pub struct Composed {
@@ -74,9 +82,8 @@ struct Direction {
 }
 
 impl Composed {
-    /// Composes `gaussians`. `tilt` is an order with the whole composition's divergence there, best for `delta`.
-    /// `None` where the losses are too large to be worth a number; [`super::rdp`] still bounds them.
-    pub(super) fn new(gaussians: &[Gaussian], tilt: &Optimum, delta: f64) -> Option<Self> {
+    /// Composes `gaussians`, tilted for `delta`. `None` where the losses are too large to be worth a number; [`super::rdp`] still bounds them.
+    pub(super) fn new(gaussians: &[Gaussian], tilt: &Tilt, delta: f64) -> Option<Self> {
         let lambda = tilt.order - 1.0;
         let end = tilt.divergence - (delta * TAIL_SHARE).ln() / lambda;
         if !(end < MAX_LOSS && lambda * tilt.divergence < MAX_LOSS) {

@@ -44,6 +44,38 @@ fn epsilon_is_never_below_the_proven_lower_bound_and_no_looser_than_other_accoun
 }
 
 #[test]
+fn rare_samples_with_huge_losses_cost_what_an_independent_accountant_says() {
+    // Random parameters; ε by dp-accounting 0.6.0 (PLD, grid 1e-4).
+    for (sigma, q, steps, delta, reference) in [
+        (0.694_400_652, 0.002_658_432_031_6, 60, 2.645_729_459e-8, 2.164_082_401),
+        (0.465_137_664, 0.000_302_247_951_0, 315, 1.894_172_748e-8, 4.612_170_498),
+        (0.492_613_936, 0.000_174_213_519_8, 5596, 1.066_750_098e-10, 5.871_483_459),
+    ] {
+        let found = epsilon(&[training(sigma, q, steps)], delta).unwrap();
+        let excess = found / reference - 1.0;
+        assert!((-1e-4..0.002).contains(&excess), "{sigma} {q} {steps}: {found}, {reference} expected");
+    }
+}
+
+#[test]
+fn the_official_epsilon_is_the_least_of_the_bounds_and_zcdp_knows_no_sampling() {
+    let sampled = bounds(&[training(1.0, 0.01, 1_000)], 1e-5).unwrap();
+    assert_eq!((sampled.zcdp, Some(sampled.official)), (None, sampled.pld));
+    assert!(sampled.rdp > sampled.official && (7.0..9.0).contains(&sampled.rdp_order));
+    let whole = bounds(&[training(8.0, 1.0, 100), Mechanism::ZeroConcentrated { rho: 0.01 }], 1e-5).unwrap();
+    let alone = zcdp::epsilon(100.0 / 128.0 + 0.01, 1e-5);
+    assert!((whole.zcdp.unwrap() / alone - 1.0).abs() < 1e-6 && Some(whole.official) <= whole.zcdp);
+    let counts = bounds(&[Mechanism::ZeroConcentrated { rho: 0.01 }], 1e-5).unwrap();
+    assert_eq!((counts.pld, Some(counts.official)), (None, counts.zcdp.map(|zcdp| zcdp.min(counts.rdp))));
+}
+
+#[test]
+fn the_default_delta_is_never_above_one_in_a_million_or_a_tenth_of_a_record() {
+    assert_eq!([0, 1, 100_000].map(default_delta), [1e-6; 3]);
+    assert!((default_delta(1_000_000) / 1e-7 - 1.0).abs() < 1e-12 && default_delta(u64::MAX) > 0.0);
+}
+
+#[test]
 fn renyi_divergence_agrees_with_quadrature_of_thirty_digits() {
     for row in rows("rdp_orders_dev.csv") {
         let (sigma, q, order, reference) = (number(&row, 0), number(&row, 1), number(&row, 2), number(&row, 3));
