@@ -24,6 +24,7 @@ pub(crate) const PROMOTIONS: &str = "promotion";
 pub(crate) const ANSWERS: &str = "admin-answer";
 /// Audit records that are durable but not yet in the log.
 pub(crate) const OUTBOX: &str = "audit-outbox";
+const LEDGER_HEADS: &str = "ledger-head";
 const EVENTS: &str = "round-event";
 const DOCUMENTS: &str = "round-document";
 const RECORDS: &str = "round-record";
@@ -37,6 +38,16 @@ pub(crate) fn token(digest: Digest) -> Key {
 
 pub(crate) fn participant(participant_id: &ParticipantId) -> Key {
     Key::new(PARTICIPANTS, participant_id.as_str())
+}
+
+/// A site's word on its privacy ledger that goes furthest.
+pub(crate) fn ledger_head(participant_id: &ParticipantId) -> Key {
+    Key::new(LEDGER_HEADS, participant_id.as_str())
+}
+
+/// Two words of a site on its ledger: the one with this many debits, and one that contradicts it.
+pub(crate) fn rolled_back_ledger(participant_id: &ParticipantId, debits: u64) -> Key {
+    Key::new("ledger-rolled-back", format!("{participant_id}/{debits:020}"))
 }
 
 pub(crate) fn task(task_id: &TaskId) -> Key {

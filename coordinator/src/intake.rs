@@ -2,16 +2,19 @@
 //! anything is stored. A hostile sender can waste its own slot and nothing more.
 
 mod equivocation;
+mod rolled_back;
 mod senders;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 pub(crate) use equivocation::convict;
+pub(crate) use rolled_back::check_ledger;
 pub(crate) use senders::{Place, Senders};
 pub(crate) use upload::{Open, Opened, UPLOAD_BYTES, Upload, open_upload, receipt};
 
 use shared::document::{Document, SignedDocument};
+use shared::privacy::LedgerShown;
 use shared::round::RoundEvent;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{Digest, Explain, ParticipantId, Timestamp};
@@ -99,6 +102,14 @@ pub enum IntakeError {
     /// The sender has another update on its way.
     #[error("another update of `{0}` is on its way")]
     Sending(ParticipantId),
+    /// The sender's privacy ledger is not the newest that it has shown.
+    #[error("this site's ledger ends at debit {shown}, and it has shown {}", seen(*.known, *.shown))]
+    LedgerRolledBack {
+        /// The last debit that was seen.
+        known: u64,
+        /// The last debit that is shown now.
+        shown: u64,
+    },
     /// The sender has begun too many different updates in this round.
     #[error("`{0}` began too many different updates in this round")]
     TooManyBegun(ParticipantId),
@@ -143,6 +154,7 @@ impl Explain for IntakeError {
             Self::Masked => "masking-unasked",
             Self::Shares { .. } => "masking-shares",
             Self::Unfounded { .. } => "masking-complaint-unfounded",
+            Self::LedgerRolledBack { .. } => "ledger-rolled-back",
         }
     }
 
@@ -159,6 +171,10 @@ impl Explain for IntakeError {
                 "open the update again; it goes on where it stopped"
             }
             Self::Sending(_) => "wait until the other one has ended",
+            Self::LedgerRolledBack { .. } => {
+                "bring the site's newest ledger back or, where it is lost, record what is lost as spent: \
+                 `ringfence-participant ledger adopt --help`"
+            }
             Self::TooManyBegun(_) => "send the update that you sent first, or wait for the next round",
             Self::NotMasked | Self::Masked => "take part in the task as its `secure_aggregation` says",
             Self::Shares { .. } => {
@@ -173,7 +189,7 @@ impl IntakeError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::OtherSender { .. } => Class::Denied,
-            Self::Stale { .. } => Class::Conflict,
+            Self::Stale { .. } | Self::LedgerRolledBack { .. } => Class::Conflict,
             Self::TooSlow | Self::TurnOver | Self::Incomplete { .. } => Class::Unavailable,
             Self::Sending(_) | Self::TooManyBegun(_) => Class::Busy,
             _ => Class::Invalid,
@@ -181,31 +197,41 @@ impl IntakeError {
     }
 }
 
-/// A participant's document about a round.
-pub(crate) trait RoundDocument: Document {
+fn seen(known: u64, shown: u64) -> String {
+    if known > shown { format!("debit {known} before") } else { "another one of this number".to_owned() }
+}
+
+/// A participant's document about itself.
+pub(crate) trait OwnDocument: Document {
     fn participant_id(&self) -> &ParticipantId;
 }
 
-impl RoundDocument for Join {
+impl OwnDocument for Join {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }
 }
 
-impl RoundDocument for UpdateHeader {
+impl OwnDocument for UpdateHeader {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }
 }
 
-impl RoundDocument for Evaluation {
+impl OwnDocument for Evaluation {
+    fn participant_id(&self) -> &ParticipantId {
+        &self.participant_id
+    }
+}
+
+impl OwnDocument for LedgerShown {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }
 }
 
 /// Reads a document that `sender` signed about itself.
-pub(crate) fn open<T: RoundDocument>(document: &SignedDocument, sender: &Participant) -> Result<T, Error> {
+pub(crate) fn open<T: OwnDocument>(document: &SignedDocument, sender: &Participant) -> Result<T, Error> {
     let opened: T = sender.identity_key.open(document)?;
     if *opened.participant_id() != sender.participant_id {
         let (certificate, document) = (sender.participant_id.clone(), opened.participant_id().clone());

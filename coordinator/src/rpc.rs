@@ -143,6 +143,12 @@ impl Federation for Rpc {
         Ok(self.take_reveal(caller, reveal).await?)
     }
 
+    async fn ledger(&self, caller: Certificate, ledger: SignedDocument) -> Result<(), Status> {
+        let caller = self.contributor(&caller)?;
+        let check = move |coordinator: &Coordinator| intake::check_ledger(&coordinator.context, &ledger, &caller);
+        Ok(self.coordinator.blocking(check).await?)
+    }
+
     async fn cosignature(&self, caller: Certificate, cosignature: SignedDocument) -> Result<(), Status> {
         let caller = self.contributor(&caller)?;
         Ok(self

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use policy_as_code::admission::{Admission, Answer, Request};
 use shared::encoding::{self, EncodingKind};
-use shared::privacy::{Guarantee, Mechanism};
+use shared::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use shared::task::Task;
 use shared::{Digest, Explain};
 use shared_crypto::{PublicKey, digest_of};
 use shared_privacy::accountant;
 
-use crate::config::AdmissionConfig;
+use crate::config::{AdmissionConfig, Protected};
 use crate::error::SiteError;
 use crate::feature;
 use crate::ledger::PrivacyLedger;
@@ -43,6 +43,9 @@ pub enum Refusal {
         /// The lifetime budget's ε.
         budget: f64,
     },
+    /// The task protects single records, and this site promised more.
+    #[error("the task protects single records; this site protects all records of a principal")]
+    WeakerUnit,
     /// The task was made for other features.
     #[error("the task is for feature view `{name}` version {version}, which is not this site's")]
     OtherFeatures {
@@ -84,6 +87,7 @@ impl Explain for Refusal {
             Self::NoNoise => "admission-no-noise",
             Self::TooExpensive { .. } => "admission-too-expensive",
             Self::BudgetTooSmall { .. } => "admission-budget-too-small",
+            Self::WeakerUnit => "admission-weaker-unit",
             Self::OtherFeatures { .. } => "admission-other-features",
             Self::OtherWidth { .. } => "admission-other-width",
             Self::NoEncoding => "admission-no-encoding",
@@ -97,6 +101,7 @@ impl Explain for Refusal {
             Self::NoNoise => "ask the operator for a task with a noise multiplier",
             Self::TooExpensive { .. } => "ask the operator for more noise, or raise `admission.max_epsilon`",
             Self::BudgetTooSmall { .. } => "ask the operator for fewer rounds; a spent budget never comes back",
+            Self::WeakerUnit => "ask the operator for a task whose `privacy.unit` is `entity`",
             Self::OtherFeatures { .. } => "run the same version of the participant as the task was made for",
             Self::OtherWidth { .. } => "ask the operator for a model with one input per feature of the view",
             Self::NoEncoding => "add one of the task's encodings to `federation.encodings`",
@@ -125,14 +130,19 @@ pub struct Terms<'a> {
     pub encodings: &'a [EncodingKind],
     /// What its records have cost so far.
     pub ledger: &'a PrivacyLedger,
+    /// Whom its budget protects.
+    pub unit: Protected,
     /// The sources of the telemetry that it would train on.
     pub sources: &'a BTreeSet<String>,
 }
 
 /// Checks a task that `operator` signed against the site's terms. Computes ε: blocks for a while.
 pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Permission, SiteError> {
-    let Terms { limits, encodings, ledger, sources } = terms;
+    let Terms { limits, encodings, ledger, unit, sources } = terms;
     task.validate()?;
+    if (*unit, task.privacy.unit) == (Protected::Entity, PrivacyUnit::Record) {
+        return Err(Refusal::WeakerUnit.into());
+    }
     admit_model(task, limits)?;
     encoding::choose(&task.encodings, encodings).ok_or(Refusal::NoEncoding)?;
     let costs = task.cost().ok_or(Refusal::NoNoise)?;

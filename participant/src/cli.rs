@@ -70,7 +70,7 @@ enum AtSite {
     Enrol(enrol::Arguments),
     /// Run the participant until SIGTERM
     Serve,
-    /// Look at the privacy ledger
+    /// Look at the privacy ledger, check it, mend it
     #[command(subcommand)]
     Ledger(ledger::Command),
     /// Check rounds of the federation, offline
@@ -111,7 +111,7 @@ fn run_at_site(command: AtSite, source: &Source, format: Format) -> Result<(), a
         AtSite::Ingest(arguments) => ingest::run(&arguments, &open(config)?, format),
         AtSite::Enrol(arguments) => block_on(enrol::run(arguments, open(config)?, format)),
         AtSite::Serve => block_on(serve::run(open(config)?, format)),
-        AtSite::Ledger(command) => ledger::run(&command, &open(config)?, format),
+        AtSite::Ledger(command) => ledger::run(&command, config, format),
         AtSite::Round(command) => round::run(&command, open(config)?, format),
         AtSite::Peers(command) => peers::run(&command, &open(config)?, format),
         AtSite::Audit(command) => audit::run(&command, &open(config)?, format),

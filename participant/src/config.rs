@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use shared::asset::Asset;
 use shared::encoding::EncodingKind;
-use shared::privacy::Guarantee;
 use shared::{Explain, ParticipantId, TaskId};
 use shared_ops::Secret;
 use shared_ops::telemetry::LogConfig;
 
+/// The most ε that a lifetime budget may allow.
+const MAX_EPSILON: f64 = 8.0;
 /// The most reasons that a detection names.
 const MAX_REASONS: usize = 100;
 
@@ -79,12 +80,13 @@ impl Explain for InvalidConfig {
 impl Config {
     /// Refuses values that parse and mean nothing.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
-        let Guarantee { epsilon, delta } = self.privacy.budget;
+        let Budget { epsilon, delta } = self.privacy.budget;
         let finite = |value: f64| value >= 0.0 && value.is_finite();
         check((1..100).contains(&self.federation.holdout_percent), "federation.holdout_percent", "is not 1 to 99")?;
         check(!self.federation.encodings.is_empty(), "federation.encodings", "is empty")?;
-        check(finite(epsilon), "privacy.budget.epsilon", "is not a number from 0")?;
-        check(delta > 0.0 && delta < 1.0, "privacy.budget.delta", "is not between 0 and 1")?;
+        check((0.0..=MAX_EPSILON).contains(&epsilon), "privacy.budget.epsilon", "is not a number from 0 to 8")?;
+        let is_delta = delta.is_none_or(|delta| delta > 0.0 && delta < 1.0);
+        check(is_delta, "privacy.budget.delta", "is not between 0 and 1")?;
         check(finite(self.admission.max_epsilon), "admission.max_epsilon", "is not a number from 0")?;
         let rate = self.detection.max_false_positive_rate_bp;
         check(rate < 10_000, "detection.max_false_positive_rate_bp", "is not 0 to 9999")?;
@@ -123,17 +125,43 @@ impl Default for FederationConfig {
 }
 
 /// What the site allows to be learned from its records, over its lifetime and over all tasks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrivacyConfig {
     /// The lifetime budget. Once it is spent, nothing derived from telemetry leaves the site any more.
-    pub budget: Guarantee,
+    pub budget: Budget,
+    /// Whom the budget protects: tasks of a weaker unit are refused.
+    pub unit: Protected,
+    /// Where the ledger's counter lies, best on another disk; `ledger-counter.json` in `data_dir` where it is not set,
+    /// the only folder that is sure to be writable and to outlive the process.
+    pub counter_file: Option<PathBuf>,
 }
 
-impl Default for PrivacyConfig {
+/// What may be spent over the site's lifetime.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// ε, at most 8.
+    pub epsilon: f64,
+    /// δ; where it is not set, the least of 1e-6 and 1/(10 N) for N labelled records.
+    pub delta: Option<f64>,
+}
+
+impl Default for Budget {
     fn default() -> Self {
-        Self { budget: Guarantee { epsilon: 8.0, delta: 1e-5 } }
+        Self { epsilon: 2.0, delta: None }
     }
+}
+
+/// Whom a budget protects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protected {
+    /// Single records: tasks of either unit cost no record more than ε.
+    #[default]
+    Record,
+    /// All records of a principal together: only tasks of unit `entity` do that.
+    Entity,
 }
 
 /// What a task must look like for this site to take part.
@@ -150,7 +178,7 @@ pub struct AdmissionConfig {
 
 impl Default for AdmissionConfig {
     fn default() -> Self {
-        Self { max_epsilon: 8.0, max_params: 1_000_000, policy_dir: None }
+        Self { max_epsilon: 2.0, max_params: 1_000_000, policy_dir: None }
     }
 }
 
@@ -286,6 +314,7 @@ mod tests {
         let config = parsed(&SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n"));
         assert!(config.participant_id.is_some() && config.response.policy_dir.is_some());
         assert!(config.http.token_file.is_some() && config.admission.policy_dir.is_some());
+        assert!(config.privacy.counter_file.is_some() && config.privacy.budget.delta.is_some());
         let postgres = SAMPLE.replace("kind = \"dry_run\"", "kind = \"postgres\"\nurl = \"postgres://u:hunter2@db/d\"");
         let config = parsed(&postgres);
         assert!(matches!(config.response.target, Target::Postgres { .. }));
@@ -305,12 +334,13 @@ mod tests {
 
     #[test]
     fn what_parses_and_means_nothing_is_refused_by_name() {
-        let cases: [(Spoil, &str); 11] = [
+        let cases: [(Spoil, &str); 12] = [
             (|config| config.federation.encodings.clear(), "federation.encodings"),
             (|config| config.federation.holdout_percent = 0, "federation.holdout_percent"),
             (|config| config.federation.holdout_percent = 100, "federation.holdout_percent"),
             (|config| config.privacy.budget.epsilon = f64::NAN, "privacy.budget.epsilon"),
-            (|config| config.privacy.budget.delta = 1.0, "privacy.budget.delta"),
+            (|config| config.privacy.budget.epsilon = 8.01, "privacy.budget.epsilon"),
+            (|config| config.privacy.budget.delta = Some(1.0), "privacy.budget.delta"),
             (|config| config.admission.max_epsilon = f64::INFINITY, "admission.max_epsilon"),
             (|config| config.detection.max_false_positive_rate_bp = 10_000, "detection.max_false_positive_rate_bp"),
             (|config| config.detection.reasons = 101, "detection.reasons"),

@@ -23,6 +23,7 @@ use crate::collect::CollectError;
 use crate::config::InvalidConfig;
 use crate::label::LabelError;
 use crate::lake::LakeError;
+use crate::ledger::LedgerFault;
 use crate::masking::MaskingError;
 use crate::respond::RespondError;
 
@@ -95,6 +96,9 @@ pub enum SiteError {
     /// The audit log failed.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The privacy ledger is not the newest one.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
     /// Privacy arithmetic or the privacy ledger refused.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
@@ -216,6 +220,7 @@ impl SiteError {
             Self::Crypto(error) => Some(error),
             Self::Canonical(error) => Some(error),
             Self::Audit(error) => Some(error),
+            Self::Ledger(error) => Some(error),
             Self::Privacy(error) => Some(error),
             Self::Model(error) => Some(error),
             Self::Params(error) => Some(error),

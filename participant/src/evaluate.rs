@@ -1,12 +1,13 @@
 //! What a site says of a candidate: exact figures for its own eyes, noised counts for the coordinator.
 //!
-//! The counts are taken at a fixed threshold, so that one record changes one count by one, and carry discrete Gaussian
-//! noise with a debit of their own.
+//! The counts are taken at a fixed threshold, so that one record changes one count by one, and an entity as many as it
+//! has records that count; they carry discrete Gaussian noise for that, with a debit of their own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::document::SignedDocument;
-use shared::privacy::Mechanism;
+use shared::privacy::{Mechanism, PrivacyUnit};
 use shared::store::{Batch, Key};
 use shared::task::Task;
 use shared::update::Evaluation;
@@ -53,7 +54,8 @@ impl Evaluations {
         }
         let cost = Mechanism::ZeroConcentrated { rho: task.privacy.evaluation_rho };
         self.site.charge(task, cost, Purpose::Evaluation(round_id))?;
-        let counts = noisy_counts(&counts(&scored), task.privacy.evaluation_rho)?;
+        let counting = counting(&scored, records.holdout.entities(), task.privacy.unit);
+        let counts = noisy_counts(&counts(&counting), task.privacy.evaluation_rho, task.privacy.unit.records())?;
         let signed = self.site.identity.sign(&self.evaluation(round_id, candidate, &counts))?;
         let key = key(EVALUATIONS, round_id);
         self.site.store.apply(Batch::new().expect_absent(key.clone()).put(key, canonical::encode(&signed)?))?;
@@ -82,6 +84,20 @@ impl Evaluations {
     pub fn mark_delivered(&self, round_id: &RoundId) -> Result<(), SiteError> {
         Ok(self.site.store.apply(Batch::new().put(key(DELIVERED, round_id), []))?)
     }
+}
+
+/// The records that count: all of them, or the first few of each entity, so that one unit moves the counts by no more
+/// than its number of records.
+fn counting<'a>(scored: &[Scored<'a>], entities: &[u64], unit: PrivacyUnit) -> Vec<Scored<'a>> {
+    let PrivacyUnit::Entity { max_records } = unit else { return scored.to_vec() };
+    let mut counted: HashMap<u64, u32> = HashMap::new();
+    let mut is_within = |entity: u64| {
+        let records = counted.entry(entity).or_default();
+        *records = records.saturating_add(1);
+        *records <= max_records
+    };
+    let pairs = scored.iter().copied().zip(entities);
+    pairs.filter(|(_, entity)| is_within(**entity)).map(|(scored, _)| scored).collect()
 }
 
 /// True positives, false negatives, false positives, true negatives at a logit of 0, that is a probability of one half.

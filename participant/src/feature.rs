@@ -32,7 +32,7 @@ use self::place::Places;
 use self::principal::Principals;
 use self::session::Sessions;
 use self::time::WorkingHours;
-use self::token::Tokeniser;
+use self::token::{Kind, Tokeniser};
 use self::vector::{Names, Row, Values};
 use crate::event::{Draft, Event};
 
@@ -79,6 +79,11 @@ impl Engine {
         let mut row = Values::new();
         self.fill(event, &mut row);
         row.finish()
+    }
+
+    /// The token of the event's principal, as records carry it.
+    pub fn entity(&mut self, event: &Event) -> u64 {
+        self.tokens.token(Kind::Principal, event.principal())
     }
 
     /// The token under which detections speak of the event's principal.

@@ -28,7 +28,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// Reads the site's lake in the order of arrival, and splits what is labelled by event time. Answers the records
+    /// Reads the site's lake in the order of arrival, and splits what is labelled by event time; the ledger's δ is made to
+    /// fit how many there are. Answers the records
     /// (`None` where too few events are labelled to train on some and hold out others) and the engine that has seen every
     /// event.
     pub fn read(site: &Site) -> Result<(Option<Self>, Engine), SiteError> {
@@ -37,9 +38,9 @@ impl Records {
         let (mut rows, mut sources) = (Vec::new(), BTreeSet::new());
         for event in site.lake.replay() {
             let event = event?;
-            let vector = engine.observe(&event);
+            let (vector, entity) = (engine.observe(&event), engine.entity(&event));
             if let Some(scenario) = labels.get(event.event_id().as_bytes()) {
-                rows.push((event.timestamp(), vector, scenario.as_str()));
+                rows.push((event.timestamp(), vector, scenario.as_str(), entity));
                 if !sources.contains(event.source()) {
                     sources.insert(event.source().to_owned());
                 }
@@ -47,9 +48,10 @@ impl Records {
         }
         rows.sort_by_key(|(at, ..)| *at);
         let mut labelled = Dataset::new(WIDTH);
-        for (_, vector, scenario) in rows {
-            labelled.push(vector.as_slice(), (!scenario.is_empty()).then_some(scenario))?;
+        for (_, vector, scenario, entity) in rows {
+            labelled.push(vector.as_slice(), (!scenario.is_empty()).then_some(scenario), entity)?;
         }
+        site.ledger.fit_delta(labelled.len().into())?;
         let (train, holdout) = labelled.split_in_time(site.config.federation.holdout_percent);
         let enough = !train.is_empty() && !holdout.is_empty();
         Ok((enough.then_some(Self { train, holdout, sources }), engine))

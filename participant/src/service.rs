@@ -235,6 +235,7 @@ impl Service {
         loop {
             match self.learn_once(membership, released, &mut settled, health, stop).await {
                 Ok(()) => tokio::time::sleep(ASK).await,
+                Err(error @ SiteError::Ledger(_)) => give_up(&error, health).await,
                 Err(error) => pause(&error, health).await,
             }
         }
@@ -298,6 +299,15 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Says that nothing can be learnt with this ledger, and does no more until a restart; the site goes on serving.
+async fn give_up(error: &SiteError, health: &Health) {
+    health.set_ready(FEDERATION, false);
+    metrics::counter!("ringfence_learning_errors_total").increment(1);
+    let (code, hint) = (error.code(), error.hint());
+    tracing::error!(code, %error, hint, "this site learns no more until it is restarted with its newest ledger");
+    std::future::pending().await
 }
 
 /// Says what went wrong, and waits before it is tried again.

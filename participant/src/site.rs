@@ -30,7 +30,7 @@ use crate::collect::DeadLetters;
 use crate::config::Config;
 use crate::error::SiteError;
 use crate::lake::Lake;
-use crate::ledger::{PrivacyLedger, Purpose};
+use crate::ledger::{Keeping, PrivacyLedger, Purpose};
 use crate::masking::{Kept, peers};
 use crate::serve::Installed;
 use crate::train::ExactNoise;
@@ -92,6 +92,30 @@ pub(crate) struct Draws {
 impl Site {
     /// Opens the site in the configured folder.
     pub fn open(config: Config, clock: Arc<dyn Clock>, randomness: Randomness) -> Result<Self, SiteError> {
+        let keeping = Self::keeping(&config, clock)?;
+        let folder = &config.data_dir;
+        let keys = folder.join("keys");
+        let ledger = PrivacyLedger::open(keeping.clone(), &config.privacy.budget)?;
+        let Keeping { store, identity, clock, journal, .. } = keeping;
+        Ok(Self {
+            participant_id: config.participant_id.clone().ok_or(SiteError::Unnamed)?,
+            lake: Lake::open(folder.join("lake"), SealKey::load_or_create(&keys.join("seal.key"))?)?,
+            agreement: Arc::new(AgreementKey::load_or_create(&keys.join("agreement.key"))?),
+            masked: Kept::new(Arc::clone(&store), Arc::new(SealKey::load_or_create(&keys.join("masking.key"))?)),
+            tokens: Arc::new(TokenKey::load_or_create(&keys.join("token.key"))?),
+            ledger,
+            journal,
+            clock,
+            identity,
+            store,
+            training: Mutex::default(),
+            randomness,
+            config,
+        })
+    }
+
+    /// Opens what the site's ledger is kept with, and nothing else: for a ledger that is refused when it is opened.
+    pub fn keeping(config: &Config, clock: Arc<dyn Clock>) -> Result<Keeping, SiteError> {
         config.validate()?;
         let participant_id = config.participant_id.clone().ok_or(SiteError::Unnamed)?;
         let folder = &config.data_dir;
@@ -102,27 +126,10 @@ impl Site {
         let log_key = SigningKey::load_or_create(&keys.join("audit.key"))?;
         let origin = format!("ringfence.participant/{participant_id}");
         let log = Arc::new(AuditLog::open(Arc::clone(&store), &origin, log_key)?);
-        let actor = participant_id.to_string();
-        Ok(Self {
-            journal: SiteJournal::new(log, Arc::clone(&identity), Arc::clone(&clock), actor),
-            ledger: PrivacyLedger::open(
-                Arc::clone(&store),
-                Arc::clone(&identity),
-                Arc::clone(&clock),
-                config.privacy.budget,
-            )?,
-            lake: Lake::open(folder.join("lake"), SealKey::load_or_create(&keys.join("seal.key"))?)?,
-            agreement: Arc::new(AgreementKey::load_or_create(&keys.join("agreement.key"))?),
-            masked: Kept::new(Arc::clone(&store), Arc::new(SealKey::load_or_create(&keys.join("masking.key"))?)),
-            tokens: Arc::new(TokenKey::load_or_create(&keys.join("token.key"))?),
-            participant_id,
-            clock,
-            identity,
-            store,
-            training: Mutex::default(),
-            randomness,
-            config,
-        })
+        let journal = SiteJournal::new(log, Arc::clone(&identity), Arc::clone(&clock), participant_id.to_string());
+        let counter_file = config.privacy.counter_file.clone();
+        let counter_file = counter_file.unwrap_or_else(|| folder.join("ledger-counter.json"));
+        Ok(Keeping { store, identity, clock, journal, counter_file })
     }
 
     /// The folder that holds everything of this site.
@@ -172,15 +179,14 @@ impl Site {
     /// only after this returned `Ok`.
     pub(crate) fn charge(&self, task: &Task, cost: Mechanism, purpose: Purpose<'_>) -> Result<(), SiteError> {
         self.afford(task, cost)?;
-        let debit = self.ledger.debit(cost, purpose)?;
-        self.journal.write(AuditKind::Debit, &debit)?;
+        self.ledger.debit(cost, task.privacy.unit, purpose)?;
         Ok(())
     }
 
     /// Refuses what [`Site::charge`] would refuse. Rounds that came to nothing count: a coordinator that repeats rounds
     /// cannot make a task cost more than was admitted.
     pub(crate) fn afford(&self, task: &Task, cost: Mechanism) -> Result<(), SiteError> {
-        let mut costs = self.ledger.costs_of(&task.task_id)?;
+        let mut costs = self.ledger.costs_of(&task.task_id);
         costs.push(cost);
         admit_costs(task, &costs, &self.config.admission, self.ledger.budget().delta)?;
         self.ledger.admit(&cost)?;
@@ -270,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let clock = || Arc::new(shared::time::ManualClock::new(now()));
         let mut senseless = config(folder.path().join("site"));
-        senseless.privacy.budget.delta = 2.0;
+        senseless.privacy.budget.delta = Some(2.0);
         let refused = Site::open(senseless, clock(), Randomness::OperatingSystem).err().unwrap();
         assert!(matches!(refused, SiteError::Config(_)), "{refused}");
         let refused = Site::open(Config::default(), clock(), Randomness::OperatingSystem).err().unwrap();

@@ -1,6 +1,6 @@
 //! What several tests need: a site in a folder of its own, a task, records, a release, a store that fails.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,12 +17,14 @@ use shared::round::{AcceptedUpdate, Tally};
 use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::time::ManualClock;
-use shared::{AssetId, Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
+use shared::{AssetId, Clock, Digest, ParamVector, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId, Timestamp};
+use shared_audit::AuditLog;
 use shared_crypto::{SigningKey, bulk_digest, digest, digest_of, document_digest};
 
-use crate::config::{Account, Config};
+use crate::audit::SiteJournal;
+use crate::config::{Account, Budget, Config};
 use crate::feature::{self, WIDTH};
-use crate::ledger::PrivacyLedger;
+use crate::ledger::{Keeping, PrivacyLedger};
 use crate::records::Records;
 use crate::serve::{Expected, Installed, ReleaseBundle};
 use crate::site::{Randomness, Site};
@@ -61,15 +63,38 @@ impl Lone {
         let mut site = Arc::try_unwrap(site).map_err(|_| "somebody else holds the site").unwrap();
         let store = Arc::new(FailingStore::new(Arc::clone(&site.store)));
         site.store = store.clone();
-        let (identity, clock) = (Arc::clone(&site.identity), Arc::clone(&site.clock));
-        let budget = site.config.privacy.budget;
-        site.ledger = PrivacyLedger::open(Arc::clone(&site.store), identity, clock, budget).unwrap();
+        let keeping = Keeping {
+            store: Arc::clone(&site.store),
+            identity: Arc::clone(&site.identity),
+            clock: Arc::clone(&site.clock),
+            journal: site.journal.clone(),
+            counter_file: site.ledger.counter_file().to_owned(),
+        };
+        site.ledger = PrivacyLedger::open(keeping, &site.config.privacy.budget).unwrap();
         (Self { site: Arc::new(site), folder }, store)
     }
 }
 
+/// Where a ledger in `store` is kept, its counter in `folder`.
+pub(crate) fn keeping(store: &Arc<dyn Store>, folder: &Path) -> Keeping {
+    let identity = Arc::new(SigningKey::from_seed(&[1; 32]));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now()));
+    let log = AuditLog::open(Arc::clone(store), "ringfence.participant/site-1", SigningKey::from_seed(&[3; 32]));
+    let journal = SiteJournal::new(
+        Arc::new(log.unwrap()),
+        Arc::clone(&identity),
+        Arc::clone(&clock),
+        participant_id().to_string(),
+    );
+    let counter_file = folder.join("ledger-counter.json");
+    Keeping { store: Arc::clone(store), identity, clock, journal, counter_file }
+}
+
 pub(crate) fn config(data_dir: PathBuf) -> Config {
-    Config { participant_id: Some(participant_id()), data_dir, ..Config::default() }
+    let mut config = Config { participant_id: Some(participant_id()), data_dir, ..Config::default() };
+    config.privacy.budget = Budget { epsilon: 8.0, delta: Some(1e-5) };
+    config.admission.max_epsilon = 8.0;
+    config
 }
 
 fn open(config: Config) -> Site {
@@ -165,9 +190,9 @@ pub(crate) fn round(number: u32) -> RoundId {
 /// Ordinary rows at -1, attacks at +1.
 pub(crate) fn records() -> Records {
     let mut half = Dataset::new(WIDTH);
-    for _ in 0..20 {
-        half.push(&[-1.0; WIDTH], None).unwrap();
-        half.push(&[1.0; WIDTH], Some("dump")).unwrap();
+    for entity in 0..20 {
+        half.push(&[-1.0; WIDTH], None, entity).unwrap();
+        half.push(&[1.0; WIDTH], Some("dump"), entity).unwrap();
     }
     Records { train: half.clone(), holdout: half, sources: ["postgres".to_owned()].into() }
 }

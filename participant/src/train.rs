@@ -12,14 +12,17 @@ pub mod correction;
 mod dataset;
 mod loader;
 mod noise;
+mod sampler;
 
-pub use dataset::{Dataset, Sample};
+pub use dataset::Dataset;
 pub use loader::Passes;
 pub use noise::ExactNoise;
+pub use sampler::{PoissonSampler, Sample};
 
 use rand_chacha::ChaCha20Rng;
 use shared::ParamVector;
 use shared::local::LocalTraining;
+use shared::privacy::PrivacyUnit;
 use shared::task::Recipe;
 use shared_model::{LocalTerm, Model, ModelError, Noise, StepSettings, Trainer};
 
@@ -35,6 +38,8 @@ pub struct LocalRound<'a> {
     pub dataset: &'a Dataset,
     /// How.
     pub recipe: &'a Recipe,
+    /// What the noise protects.
+    pub unit: PrivacyUnit,
     /// What is added to the gradient of every step beside what the recipe says; see [`correction::linear`].
     pub linear: Option<ParamVector>,
 }
@@ -51,12 +56,12 @@ impl LocalRound<'_> {
         noise: &mut dyn Noise,
         going_on: &mut dyn FnMut(u32) -> bool,
     ) -> Result<Option<ParamVector>, ModelError> {
-        let Self { checkpoint, dataset, recipe, linear } = self;
+        let Self { checkpoint, dataset, recipe, unit, linear } = self;
         let settings = StepSettings { learning_rate: recipe.learning_rate, momentum: recipe.momentum };
         let term = LocalTerm { proximal: proximal(recipe.local), linear };
         let mut trainer = Trainer::new(checkpoint.clone(), settings).with_term(term)?;
-        let mut private = ClipNorm::of(recipe, dataset.len())?;
-        let mut loader = Loader::new(recipe, dataset);
+        let mut loader = Loader::new(recipe, dataset, unit);
+        let mut private = ClipNorm::of(recipe, unit, loader.expected(recipe.sampling_rate))?;
         let noise = RoundNoise::new(recipe.mechanism, noise);
         let mut noise = noise.map_err(|error| ModelError::Noise(Box::new(error)))?;
         for done in 0..recipe.local_steps {
@@ -76,7 +81,7 @@ impl LocalRound<'_> {
     }
 }
 
-/// As [`LocalRound::run`], to its end and without a linear term.
+/// As [`LocalRound::run`], to its end, by record and without a linear term.
 pub fn train_round(
     checkpoint: &Model,
     dataset: &Dataset,
@@ -84,7 +89,7 @@ pub fn train_round(
     rng: &mut ChaCha20Rng,
     noise: &mut dyn Noise,
 ) -> Result<ParamVector, ModelError> {
-    let round = LocalRound { checkpoint, dataset, recipe, linear: None };
+    let round = LocalRound { checkpoint, dataset, recipe, unit: PrivacyUnit::Record, linear: None };
     let change = round.run(rng, noise, &mut |_| true)?;
     Ok(change.unwrap_or_else(|| ParamVector::zeros(checkpoint.spec().param_count())))
 }
@@ -118,7 +123,7 @@ mod tests {
         let mut dataset = Dataset::new(2);
         for record in 0..records {
             let (row, scenario) = if record % 4 == 0 { ([1.0, 1.0], Some("dump")) } else { ([-1.0, 1.0], None) };
-            dataset.push(&row, scenario).unwrap();
+            dataset.push(&row, scenario, record.into()).unwrap();
         }
         dataset
     }
@@ -168,7 +173,7 @@ mod tests {
         assert!(quality(&dataset, &train(&dataset, &banded, 1)).auc > 0.999);
         // All-zero rows move the bias alone: the first coordinate holds the sum of the steps' noise.
         let mut blank = Dataset::new(4000);
-        (0..40).for_each(|_| blank.push(&[0.0; 4000], None).unwrap());
+        (0..40).for_each(|_| blank.push(&[0.0; 4000], None, 0).unwrap());
         let deviation = |bands| {
             let mechanism = TrainingMechanism::BandedFtrl { bands, passes: 2 };
             let recipe = Recipe { mechanism, momentum: 0.0, ..banded.clone() };
@@ -190,7 +195,8 @@ mod tests {
             assert!(pulled.l2_norm() < free.l2_norm(), "{local:?}");
         }
         let (checkpoint, recipe) = (linear(2), recipe(Some(1.0)));
-        let round = LocalRound { checkpoint: &checkpoint, dataset: &dataset, recipe: &recipe, linear: None };
+        let unit = PrivacyUnit::Record;
+        let round = LocalRound { checkpoint: &checkpoint, dataset: &dataset, recipe: &recipe, unit, linear: None };
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let mut noise = ExactNoise(GaussianNoise::from_seed([1; 32]));
         assert_eq!(round.run(&mut rng, &mut noise, &mut |done| done < 3).unwrap(), None);
@@ -216,11 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn noise_of_a_private_round_has_the_deviation_that_the_accountant_assumes() {
+    fn noise_of_a_private_round_has_the_deviation_that_the_accountant_assumes_for_its_unit() {
         // All-zero rows leave a gradient on the bias alone, so that the other coordinates hold pure noise.
         let mut dataset = Dataset::new(4000);
-        for _ in 0..50 {
-            dataset.push(&[0.0; 4000], None).unwrap();
+        for record in 0..50 {
+            dataset.push(&[0.0; 4000], None, record / 10).unwrap();
         }
         let recipe = Recipe {
             local_steps: 1,
@@ -233,13 +239,20 @@ mod tests {
             mechanism: TrainingMechanism::default(),
             noise_multiplier: Some(2.0),
         };
-        let mut noise = ExactNoise(GaussianNoise::from_seed([9; 32]));
-        let mut rng = ChaCha20Rng::from_seed([9; 32]);
-        let update = train_round(&linear(4000), &dataset, &recipe, &mut rng, &mut noise).unwrap();
-        let pure = &update.as_slice()[..4000];
-        let variance = pure.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / 4000.0;
-        let expected = 2.0 * 3.0 / (0.4 * 50.0);
-        // The standard error of the deviation is 1.1 % here.
-        assert!((variance.sqrt() / expected - 1.0).abs() < 0.05, "{} against {expected}", variance.sqrt());
+        // Five entities of ten records each, of which four count.
+        for (unit, sensitivity, counting) in
+            [(PrivacyUnit::Record, 3.0, 50.0), (PrivacyUnit::Entity { max_records: 4 }, 12.0, 20.0)]
+        {
+            let mut noise = ExactNoise(GaussianNoise::from_seed([9; 32]));
+            let mut rng = ChaCha20Rng::from_seed([9; 32]);
+            let checkpoint = linear(4000);
+            let round = LocalRound { checkpoint: &checkpoint, dataset: &dataset, recipe: &recipe, unit, linear: None };
+            let update = round.run(&mut rng, &mut noise, &mut |_| true).unwrap().unwrap();
+            let pure = &update.as_slice()[..4000];
+            let variance = pure.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / 4000.0;
+            let expected = 2.0 * sensitivity / (0.4 * counting);
+            // The standard error of the deviation is 1.1 % here.
+            assert!((variance.sqrt() / expected - 1.0).abs() < 0.05, "{} against {expected}", variance.sqrt());
+        }
     }
 }

@@ -145,7 +145,8 @@ impl Updates {
         let cost = recipe.cost_per_round().ok_or(Refusal::NoNoise)?;
         self.site.charge(task, cost, Purpose::Training(round_id))?;
         let mut draws = self.site.draws(round_id)?;
-        let round = LocalRound { checkpoint: &checkpoint, dataset: &records.train, recipe, linear };
+        let (dataset, unit) = (&records.train, task.privacy.unit);
+        let round = LocalRound { checkpoint: &checkpoint, dataset, recipe, unit, linear };
         let Some(change) = round.run(&mut draws.sampling, &mut draws.noise, going_on)? else { return Ok(()) };
         drop(checkpoint);
         let Closed { update, kept } = correction::close(recipe, change, carried.correction.as_ref(), control)?;

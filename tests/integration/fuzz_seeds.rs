@@ -8,6 +8,7 @@ use shared::canonical;
 use shared::document::Document;
 use shared::enrolment::{Enrolment, Renewal};
 use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+use shared::privacy::LedgerShown;
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
@@ -45,6 +46,7 @@ fn every_kind_of_document_has_its_seed() {
         document::<Enrolment>(),
         document::<Evaluation>(),
         document::<Join>(),
+        document::<LedgerShown>(),
         document::<MaskedSum>(),
         document::<MaskingPlan>(),
         document::<Promotion>(),

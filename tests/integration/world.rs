@@ -9,14 +9,17 @@ use std::process::Command;
 use participant::feature;
 use participant::range::{LabelledEvent, Range, Scenario, SiteProfile};
 use serde_json::{Value, json};
+use shared::privacy::Guarantee;
 use shared_audit::Receipt;
 use shared_crypto::digest_of;
+use shared_privacy::accountant::calibrate;
 use tempfile::TempDir;
 
 use crate::process::{Said, Serving, binary, say, until};
 
 /// The one task of a world.
 pub(crate) const TASK: &str = "guard";
+const SAMPLING_RATE: f64 = 0.3;
 /// Days of telemetry that a site learns from.
 const DAYS: u32 = 6;
 /// Attacks that a site learns from.
@@ -222,7 +225,7 @@ impl Site {
         let (name, data) = (&self.name, self.data());
         let text = format!(
             "participant_id = '{name}'\ndata_dir = '{}'\n[federation]\ncoordinator = '{coordinator}'\n[http]\n\
-             listen = '127.0.0.1:0'\n[privacy.budget]\nepsilon = 1e6\ndelta = 1e-5\n[admission]\n\
+             listen = '127.0.0.1:0'\n[privacy.budget]\nepsilon = 8.0\ndelta = 1e-5\n[admission]\n\
              max_epsilon = 1e6\npolicy_dir = '{policies}'\n[log]\nformat = 'json'\n{more}",
             data.display(),
             policies = self.admit_anything().display(),
@@ -365,16 +368,19 @@ fn truth(events: &[LabelledEvent]) -> String {
     text
 }
 
-/// A task for `cohort`, all of whom are needed: a linear model that begins at zero, gates wide open.
+/// A task for `cohort`, all of whom are needed: a linear model that begins at zero, gates wide open, and noise that leaves
+/// room in a site's budget for a second debit of every round.
 pub(crate) fn task(cohort: &[&str], rounds: u32, steps: u32) -> Value {
     let view = feature::view();
+    let half = Guarantee { epsilon: 4.0, delta: 1e-5 };
+    let noise_multiplier = calibrate(half, SAMPLING_RATE, rounds * steps).unwrap();
     json!({
         "task_id": TASK, "title": "attacks on data stores", "cohort": cohort, "quorum": cohort.len(), "rounds": rounds,
         "seed": 1,
         "feature_view": {"name": view.name, "version": view.version, "digest": digest_of(&view).unwrap()},
         "model": {"inputs": feature::WIDTH, "hidden": []},
-        "recipe": {"local_steps": steps, "sampling_rate": 0.3, "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 1.0,
-                   "noise_multiplier": 0.5},
+        "recipe": {"local_steps": steps, "sampling_rate": SAMPLING_RATE, "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 1.0,
+                   "noise_multiplier": noise_multiplier},
         "privacy": {"unit": "record", "ceiling": {"epsilon": 1e6, "delta": 1e-5}, "evaluation_rho": 0.01},
         "deadlines": {"join_ms": 600_000, "collect_ms": 600_000, "evaluate_ms": 600_000},
         "gates": {"min_true_positive_rate": 0.0, "max_false_positive_rate": 1.0}

@@ -9,11 +9,11 @@ use shared::store::Batch;
 use shared_crypto::document_digest;
 
 use crate::enrol::Participant;
-use crate::intake::{RoundDocument, open, same};
+use crate::intake::{OwnDocument, open, same};
 use crate::release::find;
 use crate::{Coordinator, Error, durable};
 
-impl RoundDocument for Cosignature {
+impl OwnDocument for Cosignature {
     fn participant_id(&self) -> &shared::ParticipantId {
         &self.participant_id
     }

@@ -16,19 +16,19 @@ use super::words::{accepted_ids, present, survivors_digest, word};
 use crate::Error;
 use crate::context::Context;
 use crate::durable::{self, Evidence, MaskingWord};
-use crate::intake::{IntakeError, RoundDocument, same};
+use crate::intake::{IntakeError, OwnDocument, same};
 use crate::round::Snapshot;
 use crate::round::driver::Proposal;
 
 type Writes = Vec<(shared::store::Key, Vec<u8>)>;
 
-impl RoundDocument for Agreement {
+impl OwnDocument for Agreement {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }
 }
 
-impl RoundDocument for Reveal {
+impl OwnDocument for Reveal {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }

@@ -49,14 +49,14 @@ fn row(encoder: &Encoder, record: &Record) -> Row {
     Row { features, attack: record.is_attack() }
 }
 
-/// A site's records, `width` features each.
+/// A site's records, `width` features each; each is an entity of its own.
 ///
 /// # Errors
 /// A row has another width.
 pub fn data_set<'a>(width: usize, rows: impl IntoIterator<Item = &'a Row>) -> Result<Dataset, ModelError> {
     let mut dataset = Dataset::new(width);
-    for row in rows {
-        dataset.push(&row.features, row.attack.then_some("attack"))?;
+    for (row, entity) in rows.into_iter().zip(0..) {
+        dataset.push(&row.features, row.attack.then_some("attack"), entity)?;
     }
     Ok(dataset)
 }

@@ -2,28 +2,37 @@
 
 use std::sync::Arc;
 
-use shared::time::ManualClock;
+use shared::store::Store;
 use shared::{Digest, RoundId, RoundNumber, TaskId};
 use shared_crypto::SigningKey;
 use shared_store::MemoryStore;
 
 use super::*;
+use crate::config::Budget;
 use crate::ledger::Purpose;
-use crate::testing::{now, task};
+use crate::testing::{keeping, task};
 
-fn ledger(epsilon: f64) -> PrivacyLedger {
-    let (store, identity) = (Arc::new(MemoryStore::default()), Arc::new(SigningKey::from_seed(&[1; 32])));
-    let budget = Guarantee { epsilon, delta: 1e-5 };
-    PrivacyLedger::open(store, identity, Arc::new(ManualClock::new(now())), budget).unwrap()
+/// A ledger with this budget, and the folder of its counter.
+struct Books {
+    ledger: PrivacyLedger,
+    _folder: tempfile::TempDir,
+}
+
+fn ledger(epsilon: f64) -> Books {
+    let (store, folder): (Arc<dyn Store>, _) = (Arc::new(MemoryStore::default()), tempfile::tempdir().unwrap());
+    let budget = Budget { epsilon, delta: Some(1e-5) };
+    let ledger = PrivacyLedger::open(keeping(&store, folder.path()), &budget).unwrap();
+    Books { ledger, _folder: folder }
 }
 
 fn conditions() -> AdmissionConfig {
-    AdmissionConfig::default()
+    AdmissionConfig { max_epsilon: 8.0, ..AdmissionConfig::default() }
 }
 
-fn ask(task: &Task, limits: &AdmissionConfig, ledger: &PrivacyLedger) -> Result<Permission, SiteError> {
+fn ask(task: &Task, limits: &AdmissionConfig, books: &Books) -> Result<Permission, SiteError> {
     let sources = BTreeSet::from(["postgres".to_owned()]);
-    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, sources: &sources };
+    let (ledger, unit) = (&books.ledger, Protected::Record);
+    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, unit, sources: &sources };
     admit(task, &operator(), &terms)
 }
 
@@ -91,7 +100,8 @@ fn a_task_that_the_rest_of_the_budget_does_not_hold_is_refused_evaluations_inclu
     let refused = ask(&chatty, &conditions(), &ledger);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::BudgetTooSmall { .. }))), "{refused:?}");
     let round_id = RoundId { task_id: TaskId::new("other").unwrap(), number: RoundNumber(1) };
-    ledger.debit(Mechanism::ZeroConcentrated { rho: 0.01 }, Purpose::Training(&round_id)).unwrap();
+    let counts = Mechanism::ZeroConcentrated { rho: 0.01 };
+    ledger.ledger.debit(counts, PrivacyUnit::Record, Purpose::Training(&round_id)).unwrap();
     let refused = ask(&task(), &conditions(), &ledger);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::BudgetTooSmall { .. }))), "{refused:?}");
 }
@@ -121,10 +131,25 @@ fn the_shipped_policy_admits_and_says_by_what() {
 
 #[test]
 fn a_task_whose_encodings_the_site_does_not_take_is_refused() {
-    let (ledger, sources, limits) = (ledger(8.0), BTreeSet::new(), conditions());
-    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger: &ledger, sources: &sources };
+    let (books, sources, limits) = (ledger(8.0), BTreeSet::new(), conditions());
+    let (ledger, unit) = (&books.ledger, Protected::Record);
+    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger, unit, sources: &sources };
     let refused = admit(&task(), &operator(), &terms);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::NoEncoding))), "{refused:?}");
+}
+
+#[test]
+fn a_site_that_protects_principals_stays_away_from_tasks_that_protect_single_records() {
+    let (books, sources, limits) = (ledger(8.0), BTreeSet::from(["postgres".to_owned()]), conditions());
+    let (ledger, unit) = (&books.ledger, Protected::Entity);
+    let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, unit, sources: &sources };
+    let refused = admit(&task(), &operator(), &terms);
+    assert!(matches!(refused, Err(SiteError::Admission(Refusal::WeakerUnit))), "{refused:?}");
+    let mut by_entity = task();
+    by_entity.privacy.unit = PrivacyUnit::Entity { max_records: 4 };
+    admit(&by_entity, &operator(), &terms).unwrap();
+    by_entity.privacy.unit = PrivacyUnit::Entity { max_records: 0 };
+    assert!(matches!(admit(&by_entity, &operator(), &terms), Err(SiteError::Task(_))));
 }
 
 /// The limits of a site whose admission policy is `policies`.

@@ -19,7 +19,7 @@ fn p1_noise_is_drawn_once_a_round_for_one_debit_also_after_a_restart() {
     assert_eq!(prepare(&lone).unwrap().0, first);
     let lone = lone.reopened();
     assert_eq!(prepare(&lone).unwrap().0, first);
-    assert_eq!(lone.site.ledger.debits().unwrap().len(), 1);
+    assert_eq!(lone.site.ledger.debits().len(), 1);
 }
 
 #[test]
@@ -62,4 +62,21 @@ fn what_was_delivered_is_remembered() {
     assert!(!evaluations.is_delivered(&round(1)).unwrap());
     evaluations.mark_delivered(&round(1)).unwrap();
     assert!(evaluations.is_delivered(&round(1)).unwrap() && !evaluations.is_delivered(&round(2)).unwrap());
+}
+
+#[test]
+fn of_each_entity_no_more_records_count_than_the_unit_says() {
+    let scored: Vec<_> =
+        (0..12_u8).map(|n| Scored { score: f32::from(n) - 5.5, attack: n % 2 == 0, scenario: "" }).collect();
+    let entities = [1, 1, 2, 1, 1, 2, 3, 1, 1, 1, 2, 1];
+    let all = counting(&scored, &entities, PrivacyUnit::Record);
+    assert_eq!(all.len(), 12);
+    let bounded = counting(&scored, &entities, PrivacyUnit::Entity { max_records: 2 });
+    let places: Vec<f32> = bounded.iter().map(|scored| scored.score + 5.5).collect();
+    assert_eq!(places, [0.0, 1.0, 2.0, 5.0, 6.0]);
+    // Whatever the second entity's records are, the counts move by no more than its two.
+    let others: Vec<_> =
+        bounded.iter().copied().zip([1, 1, 2, 2, 3]).filter(|(_, e)| *e != 2).map(|(s, _)| s).collect();
+    let moved = counts(&bounded).iter().zip(counts(&others)).map(|(with, without)| (with - without).abs()).sum::<i64>();
+    assert_eq!(moved, 2);
 }

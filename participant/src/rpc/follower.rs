@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shared::privacy::{LedgerHead, LedgerShown};
 use shared::update::Join;
 use shared::{Digest, Explain, RoundId, RoundNumber};
 use shared_privacy::PrivacyError;
@@ -24,6 +25,7 @@ use crate::admit::Refusal;
 use crate::error::SiteError;
 use crate::evaluate::Evaluations;
 use crate::follow::{Action, Held, due, is_wasted};
+use crate::ledger::LedgerFault;
 use crate::progress::Progress;
 use crate::site::blocking;
 use crate::update::Assignment;
@@ -34,6 +36,8 @@ const SKEW: Duration = Duration::from_secs(1);
 const LAST_STEP: Duration = Duration::from_secs(2);
 /// Codes of refusals after which the round goes on without this site; the next phase tells how.
 const SITS_OUT: [&str; 4] = ["round-wrong-phase", "round-not-taking-part", "round-delivered", "round-other-candidate"];
+/// Code of the refusal of a ledger that is not the newest.
+const ROLLED_BACK: &str = "ledger-rolled-back";
 /// Codes of refusals after which no round will ever count the update.
 const IN_VAIN: [&str; 3] = ["round-equivocation", "round-stale", "update-stale"];
 
@@ -118,11 +122,13 @@ struct Follower<'a> {
     joined: Option<RoundNumber>,
     delivered: Option<RoundNumber>,
     sits_out: Option<(RoundNumber, Phase)>,
+    /// The ledger that the coordinator has looked at in this life, and knows no later one than.
+    shown: Option<LedgerHead>,
 }
 
 impl<'a> Follower<'a> {
     fn new(member: &'a Membership, admitted: &'a Admitted) -> Self {
-        Self { member, admitted, hand: Hand::default(), joined: None, delivered: None, sits_out: None }
+        Self { member, admitted, hand: Hand::default(), joined: None, delivered: None, sits_out: None, shown: None }
     }
 
     /// Carries out what is due, view after view, until there are no more.
@@ -152,13 +158,19 @@ impl<'a> Follower<'a> {
             Action::Wait => return Ok(false),
             Action::Join => self.join(view).await?,
             Action::Fetch(params) => self.fetch(params).await?,
-            Action::Train => self.train(view, shown).await?,
+            Action::Train => {
+                self.show_ledger().await?;
+                self.train(view, shown).await?;
+            }
             Action::Deliver(trained_in) => self.deliver(view, trained_in).await?,
             Action::Drop(trained_in) => self.forget(trained_in, "its round went on without it").await?,
             Action::Agree => self.masked().agree(view).await?,
             Action::Reveal => self.masked().reveal(&view.round_id).await?,
             Action::Verify(candidate) => self.verify(view, candidate).await?,
-            Action::Evaluate(candidate) => self.evaluate(view, candidate).await?,
+            Action::Evaluate(candidate) => {
+                self.show_ledger().await?;
+                self.evaluate(view, candidate).await?;
+            }
         }
         Ok(true)
     }
@@ -184,6 +196,7 @@ impl<'a> Follower<'a> {
         let (site, task) = (Arc::clone(&self.member.site), Arc::clone(&self.admitted.task));
         let cost = task.recipe.cost_per_round().ok_or(Refusal::NoNoise)?;
         blocking(move || site.afford(&task, cost)).await?;
+        self.show_ledger().await?;
         let request = if self.is_masked() { self.masked().join(&view.round_id).await? } else { self.plain_join(view)? };
         self.member.client().join(request).await?;
         self.joined = Some(view.round_id.number);
@@ -214,6 +227,31 @@ impl<'a> Follower<'a> {
     async fn verify(&self, view: &RoundView, candidate: Digest) -> Result<(), SiteError> {
         let Some(checkpoint) = self.hand.get(view.checkpoint) else { return Ok(()) };
         self.masked().verify(view, checkpoint, candidate).await
+    }
+
+    /// Has the coordinator look at the ledger, if it has not seen it as it is now. Before anything is spent, so that a site
+    /// that was restored from a backup finds out; and before anything leaves, so that what the coordinator has of a site is
+    /// never more than what it knows to be spent. Once the coordinator knows better, nothing is spent any more.
+    async fn show_ledger(&mut self) -> Result<(), SiteError> {
+        let (site, seen) = (Arc::clone(&self.member.site), self.shown);
+        let sign = move || {
+            let (participant_id, ledger, at) = (site.participant_id.clone(), site.ledger.head(), site.clock.now());
+            let word = (seen != Some(ledger)).then(|| site.identity.sign(&LedgerShown { participant_id, ledger, at }));
+            Ok((ledger, word.transpose()?))
+        };
+        let (ledger, word) = blocking(sign).await?;
+        let Some(word) = word else { return Ok(()) };
+        match self.member.client().show_ledger(word).await {
+            Err(error) if error.remote_code() == Some(ROLLED_BACK) => {
+                self.member.site.ledger.disown(error.to_string());
+                Err(LedgerFault::Disowned(error.to_string()).into())
+            }
+            answered => {
+                answered?;
+                self.shown = Some(ledger);
+                Ok(())
+            }
+        }
     }
 
     async fn fetch(&mut self, params: Digest) -> Result<(), SiteError> {
@@ -268,6 +306,7 @@ impl<'a> Follower<'a> {
             Err(SiteError::DamagedUpdate(_)) => return self.forget(trained_in, "its file is damaged").await,
             Err(error) => return Err(error),
         };
+        self.show_ledger().await?;
         let on_progress = |sent: u64, total: u64| {
             self.member.presence.set(Activity::Sending, percent(sent, total));
             self.member.observer.on(&Progress::Sending { round: trained_in, sent, total });
@@ -297,7 +336,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Evaluates the candidate on the temporal hold-out, once, and reports noised counts.
-    async fn evaluate(&self, view: &RoundView, candidate: Digest) -> Result<(), SiteError> {
+    async fn evaluate(&mut self, view: &RoundView, candidate: Digest) -> Result<(), SiteError> {
         let Some(params) = self.hand.get(candidate) else { return Ok(()) };
         self.member.presence.set(Activity::Evaluating, 0);
         let evaluations = Evaluations::new(Arc::clone(&self.member.site));
@@ -305,6 +344,7 @@ impl<'a> Follower<'a> {
         let (preparing, round_id) = (evaluations.clone(), view.round_id.clone());
         let prepare = move || preparing.prepare(&round_id, &task, candidate, &params, &records);
         let (evaluation, quality) = blocking(prepare).await?;
+        self.show_ledger().await?;
         self.member.client().submit_evaluation(evaluation).await?;
         let round_id = view.round_id.clone();
         blocking(move || evaluations.mark_delivered(&round_id)).await?;

@@ -112,6 +112,7 @@ impl Membership {
                 limits: &site.config.admission,
                 encodings: &site.config.federation.encodings,
                 ledger: &site.ledger,
+                unit: site.config.privacy.unit,
                 sources: &records.sources,
             };
             let permission = admit(&task, &operator_key, &terms)?;

@@ -2,10 +2,13 @@
 //! answers, a pending enrolment, a renewal, the operator's words on which release is the latest.
 
 mod latest;
+mod script;
 mod stage;
 
 use std::sync::{Arc, Mutex};
 
+use shared::Explain;
+use shared::privacy::LedgerShown;
 use shared::update::{Evaluation, UpdateHeader};
 use shared_wire::{Phase, TaskState};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +17,8 @@ use super::*;
 use crate::progress::{Observer, Progress};
 use crate::testing::{Lone, records, task};
 use crate::update::Updates;
-use stage::{Running, Script, Stage, candidate};
+use script::Script;
+use stage::{Running, Stage, candidate};
 
 /// Notes the steps, but for those of an upload; the task is over when the site has evaluated.
 struct Notes {
@@ -77,10 +81,35 @@ async fn a_round_is_finished_through_broken_streams_and_uploads_with_one_trainin
     assert_eq!(header.round_id.number.0, 1);
     let evaluation: Evaluation = lone.site.identity.public().open(&seen.evaluations[0]).unwrap();
     assert_eq!((evaluation.candidate, seen.evaluations.len()), (shared_crypto::bulk_digest(&candidate()), 1));
-    assert_eq!(lone.site.ledger.debits().unwrap().len(), 2, "one training, one evaluation");
+    assert_eq!(lone.site.ledger.debits().len(), 2, "one training, one evaluation");
     let updates = Updates::new(Arc::clone(&lone.site));
     assert_eq!(updates.receipt(&header.round_id).unwrap().unwrap().payload, header.payload);
     assert_eq!(updates.prepared(&task().task_id).unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_the_coordinator_knows_of_every_debit_before_it_gets_what_it_was_for() {
+    let (running, lone, credentials) = enrolled(Script::default()).await;
+    take_part(&running, &lone, credentials).await;
+    let seen = running.stage.seen();
+    let shown = |word| lone.site.identity.public().open::<LedgerShown>(word).unwrap().ledger;
+    let shown: Vec<_> = seen.ledgers.iter().map(shown).collect();
+    let debits: Vec<_> = shown.iter().map(|ledger| ledger.debits).collect();
+    assert_eq!(debits, [0, 1, 2], "to join, before the update, before the counts");
+    assert_eq!(shown.last(), Some(&lone.site.ledger.head()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_site_whose_ledger_the_coordinator_knows_to_be_old_spends_nothing() {
+    let (running, lone, credentials) = enrolled(Script { disowned: 1, ..Script::default() }).await;
+    let (site, records) = (Arc::clone(&lone.site), Arc::new(records()));
+    let membership = Membership::connect(site, records, credentials, Notes::of(&running)).await.unwrap();
+    for _ in 0..2 {
+        let refused = membership.take_part(&running.stage.document, &CancellationToken::new()).await.err().unwrap();
+        assert_eq!(refused.code(), "ledger-rolled-back", "{refused}");
+    }
+    assert_eq!(running.stage.seen().ledgers.len(), 1, "it is not asked again");
+    assert!(lone.site.ledger.debits().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +140,7 @@ async fn an_update_that_was_prepared_before_a_restart_is_delivered_after_it() {
     assert_eq!(steps, ["delivered 1", "evaluated 1"], "neither joined nor trained again");
     let seen = running.stage.seen();
     assert_eq!(seen.updates.first(), seen.updates.last());
-    assert_eq!(lone.site.ledger.debits().unwrap().len(), 2);
+    assert_eq!(lone.site.ledger.debits().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +152,7 @@ async fn a_late_update_is_carried_into_the_round_that_collects() {
     let seen = running.stage.seen();
     let header: UpdateHeader = lone.site.identity.public().open(&seen.updates.last().unwrap().0.header).unwrap();
     assert_eq!(header.round_id.number.0, 1, "the very update of round 1 counts in round 2");
-    assert_eq!(lone.site.ledger.debits().unwrap().len(), 2);
+    assert_eq!(lone.site.ledger.debits().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +160,7 @@ async fn a_late_update_is_dropped_where_the_task_says_so_and_its_debit_stays() {
     let (running, lone, credentials) = enrolled(Script { late_uploads: 1, ..Script::default() }).await;
     let (_, steps) = take_part(&running, &lone, credentials).await;
     assert_eq!(steps, ["joined 1", "joined 2", "delivered 2", "evaluated 2"]);
-    assert_eq!(lone.site.ledger.debits().unwrap().len(), 3, "two trainings, one evaluation");
+    assert_eq!(lone.site.ledger.debits().len(), 3, "two trainings, one evaluation");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 //! Of the records it learns one count per step, noised before anything depends on it; every norm that follows is
 //! post-processing of these counts. It carries nothing from one round to the next.
 
+use shared::privacy::PrivacyUnit;
 use shared::task::{AdaptiveClip, Recipe};
 use shared_model::{ModelError, Noise, Norms, PrivateStep};
 
@@ -22,11 +23,12 @@ pub(super) struct ClipNorm {
 }
 
 impl ClipNorm {
-    /// The norm that a round over `records` records starts with; `None` where the recipe adds no noise.
+    /// The norm that a round with samples of `expected_batch` records starts with; `None` where the recipe adds no noise.
+    /// A unit moves the sum by at most the norm for each of its records that count.
     ///
     /// # Errors
     /// An adaptive norm whose counts alone would cost as much as the step may.
-    pub(super) fn of(recipe: &Recipe, records: u32) -> Result<Option<Self>, ModelError> {
+    pub(super) fn of(recipe: &Recipe, unit: PrivacyUnit, expected_batch: f64) -> Result<Option<Self>, ModelError> {
         let Some(noise_multiplier) = recipe.noise_multiplier else { return Ok(None) };
         let adaptive = recipe.adaptive_clip;
         let multiplier = match adaptive {
@@ -35,7 +37,7 @@ impl ClipNorm {
                 .gradient_multiplier(noise_multiplier)
                 .ok_or(ModelError::Setting { name: "count_std", value: clip.count_std })?,
         };
-        let expected_batch = recipe.sampling_rate * f64::from(records);
+        let multiplier = multiplier * f64::from(unit.records());
         Ok(Some(Self { start: recipe.clip_norm, norm: recipe.clip_norm, multiplier, expected_batch, adaptive }))
     }
 
@@ -107,7 +109,7 @@ mod tests {
     fn dataset(records: u16, scale: f32) -> Dataset {
         let mut dataset = Dataset::new(1);
         for record in 0..records {
-            dataset.push(&[scale * f32::from(record) / f32::from(records)], None).unwrap();
+            dataset.push(&[scale * f32::from(record) / f32::from(records)], None, 0).unwrap();
         }
         dataset
     }
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_norm_converges_to_the_quantile() {
-        let mut clip = ClipNorm::of(&recipe(), 2000).unwrap().unwrap();
+        let mut clip = ClipNorm::of(&recipe(), PrivacyUnit::Record, 2000.0 * recipe().sampling_rate).unwrap().unwrap();
         let mut noise = ExactNoise(GaussianNoise::from_seed([1; 32]));
         let mut last = Vec::new();
         for step in 0..300 {
@@ -175,18 +177,21 @@ mod tests {
     #[test]
     fn a_fixed_norm_draws_no_noise_and_stays() {
         let fixed = Recipe { adaptive_clip: None, ..recipe() };
-        let mut clip = ClipNorm::of(&fixed, 40).unwrap().unwrap();
+        let mut clip = ClipNorm::of(&fixed, PrivacyUnit::Record, 40.0 * fixed.sampling_rate).unwrap().unwrap();
         let mut noise = Deaf(Vec::new());
         clip.follow(&Norms { examples: 9, unclipped: 1, median: 1.0 }, &mut noise).unwrap();
         assert_eq!((clip.step().clip_norm, noise.0.len()), (0.01, 0));
         assert_eq!(clip.step().noise_std, 0.02);
-        assert!(ClipNorm::of(&Recipe { noise_multiplier: None, ..fixed }, 40).unwrap().is_none());
+        assert!(
+            ClipNorm::of(&Recipe { noise_multiplier: None, ..fixed }, PrivacyUnit::Record, 20.0).unwrap().is_none()
+        );
     }
 
     #[test]
     fn a_count_that_would_cost_too_much_is_refused() {
         let clip = AdaptiveClip { count_std: 1.0, ..CLIP };
-        let refused = ClipNorm::of(&Recipe { adaptive_clip: Some(clip), ..recipe() }, 40).unwrap_err();
+        let refused =
+            ClipNorm::of(&Recipe { adaptive_clip: Some(clip), ..recipe() }, PrivacyUnit::Record, 20.0).unwrap_err();
         assert!(matches!(refused, ModelError::Setting { name: "count_std", .. }));
     }
 }

@@ -5,23 +5,27 @@
 use std::ops::Range;
 
 use rand_chacha::ChaCha20Rng;
+use shared::privacy::PrivacyUnit;
 use shared::task::{Recipe, TrainingMechanism};
 
-use super::dataset::{Dataset, Sample};
+use super::dataset::Dataset;
+use super::sampler::{PoissonSampler, Sample};
 
 /// The samples of a round, step after step.
 pub(super) enum Loader<'a> {
-    /// A coin for each record and step.
-    Poisson { dataset: &'a Dataset, rate: f64 },
+    /// A coin for each unit and step.
+    Poisson { sampler: PoissonSampler<'a>, rate: f64 },
     /// No chance at all.
     Stream(Passes<'a>),
 }
 
 impl<'a> Loader<'a> {
-    /// The samples that `recipe` trains on.
-    pub(super) fn new(recipe: &Recipe, dataset: &'a Dataset) -> Self {
+    /// The samples of `unit`s that `recipe` trains on; a stream has none but of records.
+    pub(super) fn new(recipe: &Recipe, dataset: &'a Dataset, unit: PrivacyUnit) -> Self {
         match recipe.mechanism {
-            TrainingMechanism::SampledGaussian => Self::Poisson { dataset, rate: recipe.sampling_rate },
+            TrainingMechanism::SampledGaussian => {
+                Self::Poisson { sampler: PoissonSampler::new(dataset, unit), rate: recipe.sampling_rate }
+            }
             TrainingMechanism::BandedFtrl { passes, .. } => {
                 Self::Stream(Passes::new(dataset, recipe.local_steps / passes.max(1), passes))
             }
@@ -31,8 +35,16 @@ impl<'a> Loader<'a> {
     /// The next step's sample; empty once all passes are over.
     pub(super) fn sample(&mut self, rng: &mut ChaCha20Rng) -> Sample {
         match self {
-            Self::Poisson { dataset, rate } => dataset.poisson_sample(*rate, rng),
+            Self::Poisson { sampler, rate } => sampler.draw(*rate, rng),
             Self::Stream(passes) => passes.next().unwrap_or_default(),
+        }
+    }
+
+    /// How many records a sample has on average at this rate.
+    pub(super) fn expected(&self, rate: f64) -> f64 {
+        match self {
+            Self::Poisson { sampler, .. } => sampler.expected(rate),
+            Self::Stream(passes) => rate * f64::from(passes.dataset.len()),
         }
     }
 }
@@ -75,7 +87,7 @@ mod tests {
 
     fn numbered(records: u16) -> Dataset {
         let mut dataset = Dataset::new(1);
-        (0..records).for_each(|number| dataset.push(&[f32::from(number)], None).unwrap());
+        (0..records).for_each(|number| dataset.push(&[f32::from(number)], None, 0).unwrap());
         dataset
     }
 

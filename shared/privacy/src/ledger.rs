@@ -1,13 +1,14 @@
 //! The arithmetic of a site's privacy ledger: a budget, the debits so far, and whether one more fits.
 //!
-//! Debits of all data sets are composed as if each record were in all of them, so that overlap cannot hide a cost.
+//! Debits of all data sets and units are composed as if each record were in all of them, so that overlap cannot hide a
+//! cost. A debit of unknown cost spends everything.
 //! Nothing is kept, signed or released here, and nothing is ever given back: the participant makes a debit durable, then
 //! appends it, then draws the noise.
 
 use serde::{Deserialize, Serialize};
-use shared::Timestamp;
 use shared::document::Document;
 use shared::privacy::{Guarantee, Mechanism, PrivacyUnit};
+use shared::{Digest, Timestamp};
 
 use crate::PrivacyError;
 use crate::accountant::Composition;
@@ -23,14 +24,18 @@ pub struct Debit {
     pub data_set: String,
     /// What the guarantee protects.
     pub unit: PrivacyUnit,
-    /// What was done with the records.
-    pub mechanism: Mechanism,
+    /// What was done with the records; `None` stands for debits that are lost, of which nobody knows the cost any more:
+    /// it spends whatever budget there is.
+    pub mechanism: Option<Mechanism>,
     /// What for, in words.
     pub purpose: String,
     /// When the debit was made, before any noise was drawn.
     pub at: Timestamp,
-    /// The debit's number in its ledger, from 1.
+    /// The debit's number in its ledger, from 1. Only a debit of unknown cost may leave numbers out: those of the debits
+    /// that it stands for.
     pub sequence: u64,
+    /// Digest of the signed debit before it; `None` for the first that is kept.
+    pub previous: Option<Digest>,
 }
 
 impl Document for Debit {
@@ -42,13 +47,15 @@ impl Document for Debit {
 pub struct Ledger {
     budget: Guarantee,
     spending: Composition,
+    /// Whether something was spent of which nobody knows how much.
+    is_unknown: bool,
     next_sequence: u64,
 }
 
 impl Ledger {
     /// A ledger with nothing spent.
     pub fn new(budget: Guarantee) -> Self {
-        Self { budget, spending: Composition::default(), next_sequence: 1 }
+        Self { budget, spending: Composition::default(), is_unknown: false, next_sequence: 1 }
     }
 
     /// A ledger as it was after `debits`. What was spent is taken in even where it exceeds `budget`, so that a lowered
@@ -69,12 +76,17 @@ impl Ledger {
         self.budget
     }
 
+    /// Reads ε at a smaller δ from now on, and never at a larger one again: what is spent grows by it.
+    pub fn lower_delta(&mut self, delta: f64) {
+        self.budget.delta = self.budget.delta.min(delta);
+    }
+
     /// The sequence number that the next debit must have.
     pub fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 
-    /// What is spent: ε at the budget's δ.
+    /// What is spent: ε at the budget's δ; infinite after a debit of unknown cost.
     ///
     /// # Errors
     /// The budget's δ is not in (0, 1).
@@ -87,7 +99,7 @@ impl Ledger {
     /// # Errors
     /// [`PrivacyError::BudgetExceeded`] where that is more than the budget, or `cost` makes no sense.
     pub fn admit(&self, cost: &Mechanism) -> Result<Guarantee, PrivacyError> {
-        let would_be = self.after(cost, 1)?;
+        let would_be = self.after(std::slice::from_ref(cost), 1)?;
         if self.is_within_budget(would_be) {
             return Ok(would_be);
         }
@@ -99,11 +111,15 @@ impl Ledger {
     /// # Errors
     /// The debit's sequence number is not the next one, or its mechanism makes no sense; nothing changes then.
     pub fn debit(&mut self, debit: &Debit) -> Result<(), PrivacyError> {
-        if debit.sequence != self.next_sequence {
-            return Err(PrivacyError::OutOfSequence { expected: self.next_sequence, found: debit.sequence });
+        let expected = self.next_sequence;
+        let follows = debit.sequence == expected || (debit.mechanism.is_none() && debit.sequence > expected);
+        let next = debit.sequence.checked_add(1).filter(|_| follows);
+        let next = next.ok_or(PrivacyError::OutOfSequence { expected, found: debit.sequence })?;
+        match &debit.mechanism {
+            Some(mechanism) => self.spending.add(mechanism, 1)?,
+            None => self.is_unknown = true,
         }
-        self.spending.add(&debit.mechanism, 1)?;
-        self.next_sequence += 1;
+        self.next_sequence = next;
         Ok(())
     }
 
@@ -112,7 +128,7 @@ impl Ledger {
     /// # Errors
     /// `cost` makes no sense.
     pub fn forecast(&self, cost: &Mechanism) -> Result<u64, PrivacyError> {
-        let fits = |times| self.after(cost, times).map(|spent| self.is_within_budget(spent));
+        let fits = |times| self.after(std::slice::from_ref(cost), times).map(|spent| self.is_within_budget(spent));
         let (mut fitting, mut exceeding) = (0, 1);
         while fits(exceeding)? {
             if exceeding == MAX_FORECAST {
@@ -127,15 +143,20 @@ impl Ledger {
         Ok(fitting)
     }
 
-    fn after(&self, cost: &Mechanism, times: u64) -> Result<Guarantee, PrivacyError> {
+    /// What would be spent after all of `costs`, `times` times. Changes nothing.
+    ///
+    /// # Errors
+    /// A cost makes no sense.
+    pub fn after(&self, costs: &[Mechanism], times: u64) -> Result<Guarantee, PrivacyError> {
         let mut spending = self.spending.clone();
-        spending.add(cost, times)?;
+        costs.iter().try_for_each(|cost| spending.add(cost, times))?;
         self.reading(&spending)
     }
 
     fn reading(&self, spending: &Composition) -> Result<Guarantee, PrivacyError> {
         let delta = self.budget.delta;
-        Ok(Guarantee { epsilon: spending.epsilon(delta)?, delta })
+        let known = spending.epsilon(delta)?;
+        Ok(Guarantee { epsilon: if self.is_unknown { f64::INFINITY } else { known }, delta })
     }
 
     /// False also where either is not a number.
@@ -156,7 +177,8 @@ mod tests {
 
     fn debit(sequence: u64, mechanism: Mechanism) -> Debit {
         let (data_set, purpose) = ("events".to_owned(), "round 1".to_owned());
-        Debit { data_set, unit: PrivacyUnit::Record, mechanism, purpose, at: Timestamp::EPOCH, sequence }
+        let (unit, at, mechanism) = (PrivacyUnit::Record, Timestamp::EPOCH, Some(mechanism));
+        Debit { data_set, unit, mechanism, purpose, at, sequence, previous: None }
     }
 
     fn repeated(count: u64) -> Vec<Debit> {
@@ -212,6 +234,18 @@ mod tests {
             assert_eq!(refused, Err(PrivacyError::OutOfSequence { expected: 3, found: sequence }));
         }
         assert_eq!(ledger.debit(&debit(3, TRAINING)), Ok(()));
+    }
+
+    #[test]
+    fn a_debit_of_unknown_cost_may_stand_for_several_and_leaves_nothing_to_spend() {
+        let lost = |sequence| Debit { mechanism: None, ..debit(sequence, COUNTS) };
+        let mut ledger = Ledger::replay(BUDGET, &repeated(2)).unwrap();
+        assert!(ledger.debit(&lost(2)).is_err() && ledger.debit(&lost(u64::MAX)).is_err());
+        ledger.debit(&lost(7)).unwrap();
+        assert_eq!((ledger.next_sequence(), ledger.spent().unwrap().epsilon), (8, f64::INFINITY));
+        assert!(matches!(ledger.admit(&COUNTS), Err(PrivacyError::BudgetExceeded { .. })));
+        assert_eq!(ledger.forecast(&COUNTS), Ok(0));
+        ledger.debit(&debit(8, COUNTS)).unwrap();
     }
 
     #[test]

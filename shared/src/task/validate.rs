@@ -8,11 +8,14 @@ use crate::aggregate::Rule;
 use crate::encoding::Encoding;
 use crate::params::MAX_PARAMS;
 use crate::participation::{LatePolicy, MAX_OVER_SELECTION, MAX_STALENESS};
+use crate::privacy::PrivacyUnit;
 
 /// The most encodings that a task may offer.
 const MAX_ENCODINGS: usize = 8;
 /// The fastest that a clipping norm may move.
 const MAX_CLIP_RATE: f64 = 1.0;
+/// The most records of an entity that may count in a step: noise grows with it.
+const MAX_ENTITY_RECORDS: u32 = 10_000;
 /// The longest wait of a phase: one day.
 const MAX_WAIT_MS: u64 = 86_400_000;
 
@@ -35,6 +38,11 @@ impl Task {
             format!("an update of {update} numbers, more than {MAX_PARAMS}")
         })?;
         validate_privacy(&self.privacy)?;
+        let by_record = self.privacy.unit == PrivacyUnit::Record;
+        let plain = self.recipe.mechanism == TrainingMechanism::SampledGaussian && self.recipe.adaptive_clip.is_none();
+        check(by_record || plain, "privacy.unit", || {
+            "entities are protected by sampled steps with a fixed clipping norm alone".to_owned()
+        })?;
         validate_deadlines(&self.deadlines)?;
         validate_gates(&self.gates)
     }
@@ -123,6 +131,9 @@ fn validate_adaptive_clip(clip: &AdaptiveClip, recipe: &Recipe) -> Result<(), In
 
 fn validate_privacy(terms: &PrivacyTerms) -> Result<(), InvalidTask> {
     let ceiling = &terms.ceiling;
+    check((1..=MAX_ENTITY_RECORDS).contains(&terms.unit.records()), "privacy.unit.entity.max_records", || {
+        format!("must be 1 to {MAX_ENTITY_RECORDS}")
+    })?;
     check(is_positive(ceiling.epsilon), "privacy.ceiling.epsilon", above_zero)?;
     check(is_positive(ceiling.delta) && ceiling.delta < 1.0, "privacy.ceiling.delta", || {
         "must be in (0, 1)".to_owned()

@@ -127,6 +127,10 @@ impl Federation for Sink {
         Ok(())
     }
 
+    async fn ledger(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
     async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Ok(())
     }

@@ -135,6 +135,11 @@ impl Client {
         answer(ANSWER, self.control().reveal(proto::SignedDocument::from(reveal))).await.map(drop)
     }
 
+    /// Sends a signed [`shared::privacy::LedgerShown`].
+    pub async fn show_ledger(&self, ledger: SignedDocument) -> Result<(), WireError> {
+        answer(ANSWER, self.control().show_ledger(proto::SignedDocument::from(ledger))).await.map(drop)
+    }
+
     /// Sends a signed [`shared::masking::Cosignature`].
     pub async fn cosign(&self, cosignature: SignedDocument) -> Result<(), WireError> {
         answer(ANSWER, self.control().cosign(proto::SignedDocument::from(cosignature))).await.map(drop)

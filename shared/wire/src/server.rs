@@ -69,6 +69,9 @@ pub trait Federation: Send + Sync + 'static {
     async fn sealed_shares(&self, caller: Certificate, round_id: RoundId) -> Result<Vec<SealedShare>, Status>;
     /// Takes a signed [`shared::masking::Reveal`].
     async fn reveal(&self, caller: Certificate, reveal: SignedDocument) -> Result<(), Status>;
+    /// Takes a signed [`shared::privacy::LedgerShown`].
+    async fn ledger(&self, caller: Certificate, ledger: SignedDocument) -> Result<(), Status>;
+
     /// Takes a signed [`shared::masking::Cosignature`].
     async fn cosignature(&self, caller: Certificate, cosignature: SignedDocument) -> Result<(), Status>;
     /// Takes a signed [`shared::update::Evaluation`].

@@ -10,6 +10,7 @@ use shared::canonical;
 use shared::document::{Document, SignedDocument};
 use shared::enrolment::{Enrolment, Renewal};
 use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+use shared::privacy::LedgerShown;
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
@@ -36,6 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = decoded::<Enrolment>(bytes);
     let _ = decoded::<Evaluation>(bytes);
     let _ = decoded::<Join>(bytes);
+    let _ = decoded::<LedgerShown>(bytes);
     let _ = decoded::<MaskedSum>(bytes);
     let _ = decoded::<MaskingPlan>(bytes);
     let _ = decoded::<Promotion>(bytes);

@@ -202,7 +202,9 @@ mod tests {
             let mut dataset = Dataset::new(WIDTH);
             for labelled in range.generate(3, scenarios).unwrap() {
                 let vector = engine.observe(&labelled.event);
-                dataset.push(vector.as_slice(), labelled.scenario.map(Scenario::name)).unwrap();
+                dataset
+                    .push(vector.as_slice(), labelled.scenario.map(Scenario::name), engine.entity(&labelled.event))
+                    .unwrap();
             }
             dataset
         });

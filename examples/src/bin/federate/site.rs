@@ -110,11 +110,11 @@ fn vectors(events: &[Event], labels: &BTreeMap<String, Label>) -> anyhow::Result
     let mut engine = Engine::new(&Arc::new(TokenKey::from_bytes(&[0; 32])));
     let (mut train, mut test) = (Dataset::new(WIDTH), Dataset::new(WIDTH));
     for event in events {
-        let vector = engine.observe(event);
+        let (vector, entity) = (engine.observe(event), engine.entity(event));
         if let Some(label) = labels.get(event.event_id()) {
             let part = if label.split == Split::Train { &mut train } else { &mut test };
             let scenario = label.attack.then_some(label.scenario.as_str());
-            part.push(vector.as_slice(), scenario).map_err(Failure::from)?;
+            part.push(vector.as_slice(), scenario, entity).map_err(Failure::from)?;
         }
     }
     Ok((train, test))

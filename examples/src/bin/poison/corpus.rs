@@ -127,12 +127,12 @@ impl Corpus {
     /// Samples as the participants' own training takes them.
     pub(crate) fn dataset(&self, samples: &[Sample]) -> Result<Dataset, ModelError> {
         let mut dataset = Dataset::new(self.width);
-        for sample in samples {
+        for (sample, entity) in samples.iter().zip(0..) {
             let mut row = vec![0.0; self.width];
             for entry in self.rows.row(sample.row) {
                 row.iter_mut().skip(entry.place()).take(1).for_each(|value| *value = entry.value);
             }
-            dataset.push(&row, sample.attack.then_some("attack"))?;
+            dataset.push(&row, sample.attack.then_some("attack"), entity)?;
         }
         Ok(dataset)
     }

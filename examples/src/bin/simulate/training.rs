@@ -105,7 +105,7 @@ fn site(number: u32, seed: u64) -> anyhow::Result<Site> {
         let mut dataset = Dataset::new(WIDTH);
         for labelled in range.generate(DAYS, scenarios)? {
             let vector = engine.observe(&labelled.event);
-            dataset.push(vector.as_slice(), labelled.scenario.map(Scenario::name))?;
+            dataset.push(vector.as_slice(), labelled.scenario.map(Scenario::name), engine.entity(&labelled.event))?;
         }
         Ok(dataset)
     };

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
+use super::script::Script;
 use crate::testing::{Published, now, operator, params, participant_id, round, task};
 
 const VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -40,44 +41,11 @@ pub(super) fn candidate() -> Vec<u8> {
     params(0.5).to_le_bytes()
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy)]
-pub(super) struct Script {
-    /// How often enrolment is answered with pending.
-    pub(super) pending: usize,
-    /// How many watches break after their first view.
-    pub(super) broken_watches: usize,
-    /// How many uploads break.
-    pub(super) broken_uploads: usize,
-    /// How many uploads come when their round is over, so that the next one is announced.
-    pub(super) late_uploads: usize,
-    /// The task's late policy.
-    pub(super) late: LatePolicy,
-    /// Whether the site is quarantined.
-    pub(super) shut_out: bool,
-    /// Ends the task when an evaluation comes, and answers it when nobody watches any more.
-    pub(super) ends_before_it_answers: bool,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        let late = LatePolicy::Drop;
-        Self {
-            pending: 0,
-            broken_watches: 0,
-            broken_uploads: 0,
-            late_uploads: 0,
-            late,
-            shut_out: false,
-            ends_before_it_answers: false,
-        }
-    }
-}
-
 /// What came.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
     pub(super) requests: Vec<SignedDocument>,
+    pub(super) ledgers: Vec<SignedDocument>,
     pub(super) updates: Vec<(UpdateOpen, Vec<u8>)>,
     pub(super) evaluations: Vec<SignedDocument>,
     pub(super) last_caller: Option<Bytes>,
@@ -269,6 +237,14 @@ impl Federation for Stage {
 
     async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Err(refused("round-wrong-phase"))
+    }
+
+    async fn ledger(&self, _: Certificate, ledger: SignedDocument) -> Result<(), Status> {
+        self.seen.send_modify(|seen| seen.ledgers.push(ledger));
+        if self.takes(|script| &mut script.disowned) {
+            return Err(refused("ledger-rolled-back"));
+        }
+        Ok(())
     }
 
     async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {

@@ -14,7 +14,7 @@ const OURS: usize = 3_000_000;
 
 /// opendp's draws, over σ. ρ = 1/(2σ²).
 static OPENDP: LazyLock<Vec<f64>> = LazyLock::new(|| {
-    let drawn = counts::noisy_counts(&[0; THEIRS], 1.0 / (2.0 * STD_DEV * STD_DEV)).unwrap();
+    let drawn = counts::noisy_counts(&[0; THEIRS], 1.0 / (2.0 * STD_DEV * STD_DEV), 1).unwrap();
     drawn.into_iter().map(|value| f64::from(i32::try_from(value).unwrap()) / STD_DEV).collect()
 });
 

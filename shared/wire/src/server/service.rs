@@ -99,6 +99,11 @@ impl<F: Federation> proto::federation_server::Federation for Service<F> {
         Ok(Response::new(proto::Ack {}))
     }
 
+    async fn show_ledger(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+        self.federation.ledger(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
+    }
+
     async fn cosign(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
         self.federation.cosignature(self.caller(), request.into_inner().try_into()?).await?;
         Ok(Response::new(proto::Ack {}))

@@ -30,6 +30,7 @@ async fn every_question_is_answered() {
     site.agree(document()).await.unwrap();
     assert_eq!(site.sealed_shares(&round_id).await.unwrap(), vec![sealed_share()]);
     site.reveal(document()).await.unwrap();
+    site.show_ledger(document()).await.unwrap();
     site.cosign(document()).await.unwrap();
     assert_eq!(site.round_record(&round_id).await.unwrap(), document());
     let named = site.release(&ReleaseId::new("r-1").unwrap()).await.unwrap();

@@ -213,6 +213,10 @@ impl Federation for Stage {
         Ok(())
     }
 
+    async fn ledger(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
     async fn cosignature(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Ok(())
     }

@@ -61,8 +61,8 @@ pub(crate) fn site_config(folder: &Path, number: u8) -> anyhow::Result<SiteConfi
     config.federation.coordinator = format!("https://localhost:{port}");
     config.http.listen.set_port(0);
     // Every kill may cost a debit; the noise is large, so that all of them together stay cheap.
-    config.privacy.budget.epsilon = 20.0;
-    config.admission.max_epsilon = 20.0;
+    config.privacy.budget.epsilon = 8.0;
+    config.admission.max_epsilon = 8.0;
     Ok(config)
 }
 
