@@ -342,7 +342,7 @@ fn crypto_class(error: &CryptoError) -> Class {
     match error {
         CryptoError::WrongSigner { .. } | CryptoError::Signature => Class::Denied,
         CryptoError::PublicKey(_) | CryptoError::Canonical(_) | CryptoError::CertificateRequest(_) => Class::Invalid,
-        CryptoError::GroupElement(_) | CryptoError::Scalar | CryptoError::AgreementProof => Class::Invalid,
+        CryptoError::GroupElement(_) | CryptoError::Scalar => Class::Invalid,
         CryptoError::ShareCommitments { .. } | CryptoError::Dealing { .. } => Class::Invalid,
         CryptoError::Certificate(_) => Class::Denied,
         _ => Class::Internal,

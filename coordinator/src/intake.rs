@@ -127,12 +127,6 @@ pub enum IntakeError {
         /// Of how many there is something.
         found: usize,
     },
-    /// The complaint does not prove that the dealer sealed no share.
-    #[error("the complaint about `{dealer}` proves nothing")]
-    Unfounded {
-        /// Whom it is about.
-        dealer: ParticipantId,
-    },
 }
 
 impl Explain for IntakeError {
@@ -153,7 +147,6 @@ impl Explain for IntakeError {
             Self::NotMasked => "masking-missing",
             Self::Masked => "masking-unasked",
             Self::Shares { .. } => "masking-shares",
-            Self::Unfounded { .. } => "masking-complaint-unfounded",
             Self::LedgerRolledBack { .. } => "ledger-rolled-back",
         }
     }
@@ -180,7 +173,6 @@ impl Explain for IntakeError {
             Self::Shares { .. } => {
                 "reveal the own mask of each who delivered and the round key of each who dropped, never both"
             }
-            Self::Unfounded { .. } => "reveal the share that was sealed for you",
         }
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use document::{Agreement, Complaint, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+pub use document::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
 pub use terms::{RosterKeys, SecureAggregation, threshold};
 
 use crate::Digest;

@@ -8,10 +8,9 @@ use shared::round::{RoundEvent, RoundState};
 use shared::task::Task;
 use shared::update::{Join, UpdateHeader};
 use shared::{Digest, ParticipantId, RoundId};
-use shared_crypto::masking::{AgreementPublic, Circle, Commitment, SealedDealing};
+use shared_crypto::masking::{AgreementPublic, Circle, Commitment, SealedDealing, SecretScalar};
 use shared_crypto::{digest, document_digest};
 
-use super::misconduct;
 use super::words::{accepted_ids, present, survivors_digest, word};
 use crate::Error;
 use crate::context::Context;
@@ -105,7 +104,7 @@ pub(crate) fn agreement(
     proposal(document, &agreement.round_id, Evidence::Agreement, &agreement.participant_id, event)
 }
 
-/// What revealing asks of the round. A complaint that holds makes its dealer's misconduct known.
+/// What revealing asks of the round.
 pub(crate) fn reveal(
     context: &Context,
     task: &Task,
@@ -116,15 +115,12 @@ pub(crate) fn reveal(
     present(&snapshot.state, &reveal.round_id)?;
     same("survivors", &survivors_digest(context, &reveal.round_id)?, &reveal.survivors)?;
     let expected = dealers(task, &snapshot.state, &reveal.participant_id);
-    let found: BTreeSet<&ParticipantId> = reveal.shares.keys().chain(reveal.complaints.keys()).collect();
-    if found != expected || found.len() != reveal.shares.len().saturating_add(reveal.complaints.len()) {
+    let found: BTreeSet<&ParticipantId> = reveal.shares.keys().chain(&reveal.unopened).collect();
+    if found != expected || found.len() != reveal.shares.len().saturating_add(reveal.unopened.len()) {
         let (expected, found) = (expected.len(), found.len());
         return Err(IntakeError::Shares { expected, found }.into());
     }
-    let circle = Circle::new(&task.cohort, &snapshot.state.plan().task_digest);
-    for (dealer, complaint) in &reveal.complaints {
-        misconduct::check_complaint(context, (task, &circle), reveal, document, dealer, complaint)?;
-    }
+    reveal.shares.values().try_for_each(|share| SecretScalar::try_from(share).map(drop))?;
     let event = RoundEvent::Revealed { participant_id: reveal.participant_id.clone(), at: context.clock.now() };
     proposal(document, &reveal.round_id, Evidence::Reveal, &reveal.participant_id, event)
 }

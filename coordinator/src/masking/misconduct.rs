@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
+use shared::masking::Element;
 use shared::masking::label::{Dealt, sealed_share};
-use shared::masking::{Complaint, Element, Reveal, SecureAggregation};
 use shared::store::Batch;
 use shared::task::Task;
 use shared::update::{Join, UpdateHeader};
 use shared::{ParticipantId, RoundId};
-use shared_crypto::masking::{AgreementProof, AgreementPublic, Circle, SealedDealing, open_share};
+use shared_crypto::masking::{AgreementPublic, Circle, RoundKey, SealedDealing};
 
 use super::words::{dealing, document};
 use crate::Error;
@@ -49,48 +49,63 @@ impl Dealer {
     }
 }
 
-/// Judges a complaint: a dealer that sealed no valid share is convicted, and a complaint without ground is refused.
-pub(super) fn check_complaint(
-    context: &Context,
-    (task, circle): (&Task, &Circle),
-    reveal: &Reveal,
-    document: &SignedDocument,
-    dealer: &ParticipantId,
-    complaint: &Complaint,
-) -> Result<(), Error> {
-    let unfounded = || Error::from(IntakeError::Unfounded { dealer: dealer.clone() });
-    let (holder, round_id) = (&reveal.participant_id, &reveal.round_id);
-    let delivered = durable::evidence(round_id, Evidence::UpdateDealing, dealer);
-    let dealt = if context.store.get(&delivered)?.is_some() { Dealt::SelfMask } else { Dealt::RoundKey };
-    let found = Dealer::of(context, circle, round_id, dealt, dealer)?;
-    let keys = task.secure_aggregation.as_ref().and_then(|terms: &SecureAggregation| terms.roster.get(holder));
-    let holder_key = AgreementPublic::try_from(&keys.ok_or_else(unfounded)?.agreement)?;
-    let proof = AgreementProof::try_from(complaint.proof.clone())?;
-    let info = sealed_share(round_id, dealt, dealer, holder);
-    let secret = proof.verify(&holder_key, found.dealing.key()).map_err(|_| unfounded())?;
-    let number = circle.share_number(dealer, holder).ok_or_else(unfounded)?;
-    let sealed = found.dealing.ciphertext(number).ok_or_else(unfounded)?;
-    if open_share(&secret.seed(&info), sealed)
-        .is_ok_and(|share| found.dealing.commitments().verify(number, &share).is_ok())
-    {
-        return Err(unfounded());
-    }
-    let proof =
-        json!({"kind": "no-share", "dealer": found.signed, "dealing": hex(&found.dealing), "complaint": document});
-    convict(context, round_id, dealer, "sealed no valid share for a neighbour", proof)
+/// A secret that some holders' shares do not fit, with what they revealed.
+pub(super) struct Dispute<'a> {
+    pub(super) round_id: &'a RoundId,
+    pub(super) circle: &'a Circle,
+    pub(super) dealer: &'a ParticipantId,
+    pub(super) dealt: Dealt,
+    pub(super) found: &'a Dealer,
+    /// Whose share does not fit, or who was handed nothing that opens.
+    pub(super) holders: Vec<&'a ParticipantId>,
 }
 
-/// A revealed share that its dealer's commitments disprove.
-pub(super) fn wrong_share(
-    context: &Context,
-    round_id: &RoundId,
-    holder: &ParticipantId,
-    found: &Dealer,
-) -> Result<(), Error> {
-    let reveal = document(context, round_id, Evidence::Reveal, holder)?;
-    let proof =
-        json!({"kind": "wrong-share", "dealer": found.signed, "dealing": hex(&found.dealing), "reveal": reveal});
-    convict(context, round_id, holder, "revealed a wrong share", proof)
+impl Dispute<'_> {
+    /// Judges by the secret, which is known: a dealing that does not follow from it convicts the dealer; else those whose
+    /// shares do not fit it are wrong.
+    pub(super) fn settle(&self, context: &Context, task: &Task, secret: &RoundKey) -> Result<(), Error> {
+        if self.dealing_of(task, secret)? != self.found.dealing {
+            let proof = json!({"secret": Element::from(*secret.to_scalar().to_bytes())});
+            return self.convict(context, self.dealer, "dealt a secret in shares that do not make it", proof);
+        }
+        self.holders.iter().try_for_each(|holder| {
+            let reveal = document(context, self.round_id, Evidence::Reveal, holder)?;
+            self.convict(context, holder, "revealed a wrong share", json!({"reveal": reveal}))
+        })
+    }
+
+    /// Judges by numbers, where the secret cannot be put together: as many holders as can never all be wrong say that
+    /// they have no share of it.
+    pub(super) fn outvote(&self, context: &Context) -> Result<(), Error> {
+        let spare = self.circle.holder_count().saturating_sub(self.circle.threshold());
+        if self.holders.len() <= spare {
+            return Ok(());
+        }
+        let reveal = |holder: &&ParticipantId| document(context, self.round_id, Evidence::Reveal, holder);
+        let reveals: Vec<SignedDocument> = self.holders.iter().map(reveal).collect::<Result<_, _>>()?;
+        let what = "dealt a secret in shares that nobody can put together";
+        self.convict(context, self.dealer, what, json!({"reveals": reveals}))
+    }
+
+    /// The dealing that follows from the secret.
+    fn dealing_of(&self, task: &Task, secret: &RoundKey) -> Result<SealedDealing, Error> {
+        let Self { round_id, circle, dealer, dealt, .. } = self;
+        let roster = &task.secure_aggregation.as_ref().ok_or(IntakeError::NotMasked)?.roster;
+        let holder = |holder| -> Result<_, Error> {
+            let keys = roster.get(holder).ok_or(IntakeError::NotMasked)?;
+            Ok((AgreementPublic::try_from(&keys.agreement)?, sealed_share(round_id, *dealt, dealer, holder)))
+        };
+        let holders: Vec<_> = circle.holders(dealer).map(holder).collect::<Result<_, _>>()?;
+        Ok(SealedDealing::deal(secret, circle.threshold(), &holders)?)
+    }
+
+    fn convict(&self, context: &Context, who: &ParticipantId, what: &str, mut proof: Value) -> Result<(), Error> {
+        if let Value::Object(fields) = &mut proof {
+            fields.insert("dealer".to_owned(), json!(self.found.signed));
+            fields.insert("dealing".to_owned(), json!(hex(&self.found.dealing)));
+        }
+        convict(context, self.round_id, who, what, proof)
+    }
 }
 
 fn hex(dealing: &SealedDealing) -> String {

@@ -12,7 +12,7 @@ use shared::{ParticipantId, canonical};
 use shared_crypto::masking::{Circle, Interpolation, RoundKey, SecretScalar};
 
 use super::MaskingError;
-use super::misconduct::{self, Dealer};
+use super::misconduct::{Dealer, Dispute};
 use crate::Error;
 use crate::context::Context;
 use crate::durable::{self, Evidence};
@@ -32,12 +32,11 @@ struct Revealed<'a> {
     share: SecretScalar,
 }
 
-/// Puts the secrets together. A share that its dealer's commitments disprove convicts who revealed it, and others stand
-/// in for it.
+/// Puts the secrets together. Others stand in for a share that does not fit, and whoever is to blame for it is convicted.
 pub(super) fn secrets(context: &Context, task: &Task, round: &Collected) -> Result<Secrets, Error> {
     let reveals = reveals(context, round)?;
     let circle = Circle::new(&task.cohort, &round.plan.task_digest);
-    let mut pool = Pool { context, circle, round, reveals, weights: BTreeMap::new() };
+    let mut pool = Pool { context, task, circle, round, reveals, weights: BTreeMap::new() };
     let mut secrets = Secrets { self_masks: BTreeMap::new(), round_keys: BTreeMap::new() };
     for dealer in round.accepted.keys() {
         let secret = pool.secret(Dealt::SelfMask, dealer)?;
@@ -60,6 +59,7 @@ fn reveals(context: &Context, round: &Collected) -> Result<Vec<Reveal>, Error> {
 
 struct Pool<'a> {
     context: &'a Context,
+    task: &'a Task,
     circle: Circle,
     round: &'a Collected,
     reveals: Vec<Reveal>,
@@ -69,19 +69,28 @@ struct Pool<'a> {
 
 impl Pool<'_> {
     fn secret(&mut self, dealt: Dealt, dealer: &ParticipantId) -> Result<RoundKey, Error> {
-        let (context, round_id) = (self.context, &self.round.plan.round_id);
-        let found = Dealer::of(context, &self.circle, round_id, dealt, dealer)?;
-        let threshold = self.circle.threshold();
-        let (circle, weights) = (&self.circle, &mut self.weights);
-        let mut shares = shares_of(circle, &self.reveals, dealer);
-        if let Some(secret) = combined(weights, &shares, threshold, &found.secret)? {
+        let Self { context, task, circle, round, reveals, weights } = self;
+        let round_id = &round.plan.round_id;
+        let found = Dealer::of(context, circle, round_id, dealt, dealer)?;
+        let threshold = circle.threshold();
+        let shares = shares_of(circle, reveals, dealer);
+        let secret = combined(weights, &shares, threshold, &found.secret)?;
+        let unopened = reveals.iter().filter(|reveal| reveal.unopened.contains(dealer));
+        let mut holders: Vec<&ParticipantId> = unopened.map(|reveal| &reveal.participant_id).collect();
+        if let Some(secret) = secret.filter(|_| holders.is_empty()) {
             return Ok(secret);
         }
         let (good, wrong): (Vec<_>, Vec<_>) =
-            shares.drain(..).partition(|held| found.dealing.commitments().verify(held.number, &held.share).is_ok());
-        wrong.iter().try_for_each(|held| misconduct::wrong_share(context, round_id, held.holder, &found))?;
-        let missing = MaskingError::Shares { dealer: dealer.clone(), found: good.len(), needed: threshold };
-        combined(weights, &good, threshold, &found.secret)?.ok_or_else(|| missing.into())
+            shares.into_iter().partition(|held| found.dealing.commitments().verify(held.number, &held.share).is_ok());
+        holders.extend(wrong.iter().map(|held| held.holder));
+        let dispute = Dispute { round_id, circle, dealer, dealt, found: &found, holders };
+        let Some(secret) = combined(weights, &good, threshold, &found.secret)? else {
+            dispute.outvote(context)?;
+            let missing = MaskingError::Shares { dealer: dealer.clone(), found: good.len(), needed: threshold };
+            return Err(missing.into());
+        };
+        dispute.settle(context, task, &secret)?;
+        Ok(secret)
     }
 }
 

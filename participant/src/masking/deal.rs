@@ -4,7 +4,7 @@ use shared::RoundId;
 use shared::masking::label::{Dealt, sealed_share};
 use shared::masking::{Element, MaskingOffer};
 use shared_crypto::digest;
-use shared_crypto::masking::{AgreementKey, Dealing, RoundKey, SealedDealing, seal_share, share};
+use shared_crypto::masking::{RoundKey, SealedDealing};
 use zeroize::Zeroizing;
 
 use super::Member;
@@ -39,14 +39,8 @@ impl Member<'_> {
     /// Deals a secret among the site's circle.
     pub(super) fn deal(&self, round_id: &RoundId, dealt: Dealt, secret: &RoundKey) -> Result<Vec<u8>, SiteError> {
         let (circle, dealer) = (self.circle(), self.participant_id);
-        let Dealing { shares, commitments } = share(&secret.to_scalar(), circle.threshold(), circle.holder_count())?;
-        // A key that is used for nothing else: what a complaint opens is one share.
-        let key = AgreementKey::generate()?;
-        let seal = |(holder, share)| {
-            let info = sealed_share(round_id, dealt, dealer, holder);
-            Ok(seal_share(&key.pair_seed(&self.agreement_key(holder)?, &info), share))
-        };
-        let ciphertexts = circle.holders(dealer).zip(&shares).map(seal).collect::<Result<_, SiteError>>()?;
-        Ok(SealedDealing::new(key.public(), ciphertexts, commitments).to_bytes())
+        let holder = |holder| Ok((self.agreement_key(holder)?, sealed_share(round_id, dealt, dealer, holder)));
+        let holders = circle.holders(dealer).map(holder).collect::<Result<Vec<_>, SiteError>>()?;
+        Ok(SealedDealing::deal(secret, circle.threshold(), &holders)?.to_bytes())
     }
 }

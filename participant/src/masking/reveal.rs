@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::document::SignedDocument;
 use shared::masking::label::{Dealt, sealed_share};
-use shared::masking::{Agreement, Complaint, Element, MaskingPlan, Reveal, SEALED_SHARE_BYTES, Survivors, threshold};
+use shared::masking::{Agreement, Element, MaskingPlan, Reveal, SEALED_SHARE_BYTES, Survivors, threshold};
 use shared::update::UpdateHeader;
 use shared::{Digest, ParticipantId, RoundId};
 use shared_crypto::document_digest;
@@ -65,7 +65,7 @@ impl Member<'_> {
             participant_id: self.participant_id.clone(),
             survivors: digest,
             shares: BTreeMap::new(),
-            complaints: BTreeMap::new(),
+            unopened: BTreeSet::new(),
         };
         let circle = self.circle();
         let dealers = survivors.delivered.keys().chain(&survivors.dropped);
@@ -81,27 +81,25 @@ impl Member<'_> {
             let delivered = survivors.delivered.contains_key(dealer);
             let dealt = if delivered { Dealt::SelfMask } else { Dealt::RoundKey };
             match self.open_share(&survivors.round_id, dealt, dealer, sealed)? {
-                Ok(share) => drop(reveal.shares.insert(dealer.clone(), share)),
-                Err(complaint) => drop(reveal.complaints.insert(dealer.clone(), complaint)),
+                Some(share) => drop(reveal.shares.insert(dealer.clone(), share)),
+                None => drop(reveal.unopened.insert(dealer.clone())),
             }
         }
         Ok(self.identity.sign(&reveal)?)
     }
 
-    /// The share that `dealer` sealed for this site, or the proof that it is none.
+    /// The share that `dealer` sealed for this site; `None` where what was handed out does not open.
     fn open_share(
         &self,
         round_id: &RoundId,
         dealt: Dealt,
         dealer: &ParticipantId,
         sealed: &[u8; SEALED_SHARE_BYTES],
-    ) -> Result<Result<Element, Complaint>, SiteError> {
+    ) -> Result<Option<Element>, SiteError> {
         let (key, ciphertext) = SealedDealing::split(sealed)?;
         let info = sealed_share(round_id, dealt, dealer, self.participant_id);
-        match open_share(&self.agreement.pair_seed(&key, &info), &ciphertext) {
-            Ok(share) => Ok(Ok(Element::from(*share.to_bytes()))),
-            Err(_) => Ok(Err(Complaint { proof: String::from(self.agreement.reveal(&key)?) })),
-        }
+        let opened = open_share(&self.agreement.pair_seed(&key, &info), &ciphertext);
+        Ok(opened.ok().map(|share| Element::from(*share.to_bytes())))
     }
 
     /// Whether more than two thirds of the cohort signed this set, each once.

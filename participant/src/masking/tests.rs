@@ -220,20 +220,20 @@ fn nothing_is_revealed_before_more_than_two_thirds_have_signed_the_same_set() {
 }
 
 #[test]
-fn of_each_site_one_kind_of_secret_is_revealed_and_garbage_is_complained_about() {
+fn of_each_site_one_kind_of_secret_is_revealed_and_what_does_not_open_is_named() {
     let mut stage = Stage::new();
     stage.deliver(&SITES[..4]);
     let survivors = stage.survivors();
     let reveal = stage.reveal("a", &survivors, &SITES[..4]).unwrap();
     assert_eq!(reveal.shares.len(), 5);
-    assert!(reveal.complaints.is_empty());
+    assert!(reveal.unopened.is_empty());
     let (digest, agreements) = stage.agreements(&survivors, &SITES[..4]);
     let mut sealed = stage.sealed("a", &survivors);
-    // The share of the wrong secret does not open: it was sealed for another purpose.
+    // The share of the wrong secret does not open: it was sealed for another purpose. Nothing that would open it is shown.
     let own = SealedDealing::parse(&stage.sites[&site("b")].offer.dealing, 5, 4).unwrap();
     sealed[1].sealed = own.sealed(1).unwrap();
     let signed = stage.member("a").reveal((&survivors, digest), &agreements, &sealed).unwrap();
     let reveal: Reveal = stage.sites[&site("a")].identity.public().open(&signed).unwrap();
-    assert_eq!(reveal.complaints.keys().collect::<Vec<_>>(), [&site("b")]);
+    assert_eq!(reveal.unopened.iter().collect::<Vec<_>>(), [&site("b")]);
     assert!(!reveal.shares.contains_key(&site("b")));
 }

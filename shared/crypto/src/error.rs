@@ -113,9 +113,6 @@ pub enum CryptoError {
     /// A sealed share was changed, or sealed under another seed.
     #[error("the sealed share does not open")]
     SealedShare,
-    /// What was revealed is not what the two keys have in common.
-    #[error("the proof does not show what the two keys have in common")]
-    AgreementProof,
     /// A published sum is not the sum of what the sites committed to.
     #[error("the sum is not that of the {commitments} vectors committed to")]
     WrongSum {
@@ -160,7 +157,6 @@ impl Explain for CryptoError {
             Self::ShareIndex { .. } => "crypto-share-index",
             Self::TooFewShares { .. } => "crypto-too-few-shares",
             Self::SealedShare => "crypto-sealed-share",
-            Self::AgreementProof => "crypto-agreement-proof",
             Self::WrongSum { .. } => "crypto-wrong-sum",
             Self::Dimensions { .. } => "crypto-dimensions",
             Self::Certificate(_) => "certificate",
@@ -185,11 +181,12 @@ impl Explain for CryptoError {
                 "treat the message as forged or damaged"
             }
             Self::Threshold { .. } => "share among 1 to 1024 sites, with a threshold of 1 to their number",
-            Self::WrongShare { .. } => "keep the share with its signature: it is evidence against its dealer",
+            Self::WrongShare { .. } => {
+                "keep the share with its signature: it is evidence against its dealer or its holder"
+            }
             Self::ShareIndex { .. } => "give each share once, with the index it was dealt for",
             Self::TooFewShares { .. } => "wait for more shares; without them the round is void",
-            Self::SealedShare => "complain about the dealer: reveal what its key and yours have in common",
-            Self::AgreementProof => "treat the complaint as false",
+            Self::SealedShare => "name the dealer in the reveal; once its secret is known it shows who is right",
             Self::WrongSum { .. } => "do not use the release: its coordinator changed the sum or left sites out",
             Self::Dimensions { .. } => "check that site and coordinator train the same model",
             Self::Certificate(_) => "check names and files; certificates of another authority are not accepted",

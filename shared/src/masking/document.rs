@@ -74,23 +74,13 @@ pub struct Reveal {
     pub survivors: Digest,
     /// The share of each dealer's secret.
     pub shares: BTreeMap<ParticipantId, Element>,
-    /// Dealers whose sealed share was none.
-    pub complaints: BTreeMap<ParticipantId, Complaint>,
+    /// Dealers of whom it was handed nothing that opens. It proves nothing: once a dealer's secret is known, anybody can see
+    /// who is right. To show what opens a share would be to show it of whatever the coordinator has handed in its place.
+    pub unopened: BTreeSet<ParticipantId>,
 }
 
 impl Document for Reveal {
     const DOMAIN: &'static str = "reveal";
-}
-
-/// Proof that a dealer sealed no valid share: the key that it was sealed under, and that this is the key (Chaum and
-/// Pedersen 1992). Whoever has the dealer's signed dealing can open it and see. The key opens this one share, which would
-/// have been revealed in any case, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Complaint {
-    /// What the dealing's own key and the holder's agree on, with the proof's challenge and response: 192 hexadecimal
-    /// digits.
-    pub proof: String,
 }
 
 /// The coordinator's word on what a masked round's updates add up to.

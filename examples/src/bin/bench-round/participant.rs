@@ -90,8 +90,16 @@ impl Participant {
     pub(crate) async fn take_part(self, news: mpsc::UnboundedSender<News>) -> anyhow::Result<()> {
         let document = self.client.tasks().await?.into_iter().next().context("there is no task")?.document;
         let task: Task = shared::canonical::decode(document.body.as_bytes())?;
-        let mut site =
-            AtWork { participant: self, task, document, news, held: None, masked: MaskedRound::default(), last: None };
+        let mut site = AtWork {
+            participant: self,
+            task,
+            document,
+            news,
+            held: None,
+            masked: MaskedRound::default(),
+            joined: None,
+            last: None,
+        };
         let mut patience = Patience::default();
         loop {
             match site.follow(&mut patience).await {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::element::Element;
-use super::{AgreementProof, SecretScalar, Seed};
+use super::{SecretScalar, Seed};
 use crate::{CryptoError, key_file, random_bytes};
 
 const SEED_DOMAIN: &[u8] = b"ringfence agreement key v1\0";
@@ -48,10 +48,9 @@ impl AgreementKey {
         self.agree(other).seed(info)
     }
 
-    /// Shows to anybody what this key and `other` have in common, and proves that it is that: every seed of the pair is
-    /// public afterwards.
-    pub fn reveal(&self, other: &AgreementPublic) -> Result<AgreementProof, CryptoError> {
-        AgreementProof::new(&self.0.secret, &self.0.public, other)
+    /// The key that follows from a secret of 256 bits, for what is to be checked by whoever learns that secret.
+    pub(super) fn following_from(secret: &Seed) -> Self {
+        Self(KeyPair::new(secret.to_scalar()))
     }
 }
 
@@ -114,7 +113,7 @@ impl KeyPair {
     }
 }
 
-fn scalar_of_seed(seed: &[u8; 32]) -> SecretScalar {
+pub(super) fn scalar_of_seed(seed: &[u8; 32]) -> SecretScalar {
     let mut context = Context::new(&SHA512);
     context.update(SEED_DOMAIN);
     context.update(seed);
@@ -162,10 +161,6 @@ impl fmt::Display for AgreementPublic {
 pub struct PairSecret(Zeroizing<[u8; 32]>);
 
 impl PairSecret {
-    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
     /// The pair's seed for `info`, which names the use and both sides in an order that both agree on.
     pub fn seed(&self, info: &[u8]) -> Seed {
         Seed::derive(self.0.as_slice(), info)

@@ -1,15 +1,22 @@
 //! A dealing as it travels: its own key, a share of the secret for each holder under that key, and the commitments to the
 //! polynomial. Its bytes are what the dealer signs for.
+//!
+//! All of it follows from the secret and from whom it is dealt to. While the secret is one, nobody can tell; once it has
+//! been put together again, anybody can deal it anew and see whether the dealer dealt as it should have: no holder has to
+//! prove that it was given garbage, and none can be blamed for it.
 
 use shared::masking::SEALED_SHARE_BYTES;
 
-use super::{AgreementPublic, SEALED_SHARE_LEN, ShareCommitments};
+use super::{AgreementKey, AgreementPublic, Dealing, RoundKey, SEALED_SHARE_LEN, Seed, ShareCommitments};
+use super::{seal_share, share};
 use crate::CryptoError;
 
 const KEY_LEN: usize = 32;
+/// What a dealing's own key is derived for.
+const SEALING: &[u8] = b"ringfence/v1/sealing-key";
 
 /// Sealed shares with what anybody can check of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedDealing {
     key: AgreementPublic,
     ciphertexts: Vec<[u8; SEALED_SHARE_LEN]>,
@@ -17,9 +24,20 @@ pub struct SealedDealing {
 }
 
 impl SealedDealing {
-    /// The shares that were sealed under `key`, in the order of their holders.
-    pub fn new(key: AgreementPublic, ciphertexts: Vec<[u8; SEALED_SHARE_LEN]>, commitments: ShareCommitments) -> Self {
-        Self { key, ciphertexts, commitments }
+    /// Deals `secret`, any `threshold` shares of which give it back: the share with each holder's key and what it is
+    /// sealed for, in order. The same secret is always dealt alike.
+    pub fn deal(
+        secret: &RoundKey,
+        threshold: usize,
+        holders: &[(AgreementPublic, Vec<u8>)],
+    ) -> Result<Self, CryptoError> {
+        let secret = secret.to_scalar();
+        let key = AgreementKey::following_from(&Seed::of_scalar(&secret, SEALING));
+        let Dealing { shares, commitments } = share(&secret, threshold, holders.len())?;
+        let seal =
+            |((holder, info), share): (&(AgreementPublic, Vec<u8>), _)| seal_share(&key.pair_seed(holder, info), share);
+        let ciphertexts = holders.iter().zip(&shares).map(seal).collect();
+        Ok(Self { key: key.public(), ciphertexts, commitments })
     }
 
     /// Reads a dealing for this many holders and this threshold; refuses any other length.
@@ -78,14 +96,21 @@ impl SealedDealing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::masking::{AgreementKey, SecretScalar, open_share, seal_share, share};
+    use crate::masking::open_share;
 
     fn dealing(holders: usize, threshold: usize) -> (SealedDealing, AgreementKey) {
-        let (key, holder) = (AgreementKey::generate().unwrap(), AgreementKey::generate().unwrap());
-        let dealt = share(&SecretScalar::random().unwrap(), threshold, holders).unwrap();
-        let seed = key.pair_seed(&holder.public(), b"a share");
-        let ciphertexts = dealt.shares.iter().map(|share| seal_share(&seed, share)).collect();
-        (SealedDealing::new(key.public(), ciphertexts, dealt.commitments), holder)
+        let (secret, holder) = (RoundKey::generate().unwrap(), AgreementKey::generate().unwrap());
+        let holders = vec![(holder.public(), b"a share".to_vec()); holders];
+        (SealedDealing::deal(&secret, threshold, &holders).unwrap(), holder)
+    }
+
+    #[test]
+    fn who_learns_the_secret_can_deal_it_again() {
+        let (secret, holder) = (RoundKey::generate().unwrap(), AgreementKey::generate().unwrap());
+        let holders = [1, 2, 3].map(|number| (holder.public(), vec![number]));
+        let dealt = SealedDealing::deal(&secret, 2, &holders).unwrap();
+        assert_eq!(SealedDealing::deal(&RoundKey::from_scalar(secret.to_scalar()), 2, &holders).unwrap(), dealt);
+        assert_ne!(SealedDealing::deal(&RoundKey::generate().unwrap(), 2, &holders).unwrap(), dealt);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use zeroize::Zeroizing;
 
 use super::SecretScalar;
+use super::agreement::scalar_of_seed;
 
 /// Words of a mask that come from one nonce. A mask can be entered at any word; entering it at a multiple of this costs
 /// nothing. One block of words and one of keystream fit a first-level cache together (16 KiB each).
@@ -40,6 +41,11 @@ impl Seed {
     /// its pairs' masks.
     pub fn of_scalar(secret: &SecretScalar, info: &[u8]) -> Self {
         Self::derive(secret.to_bytes().as_slice(), info)
+    }
+
+    /// A uniform scalar that follows from the seed.
+    pub(super) fn to_scalar(&self) -> SecretScalar {
+        scalar_of_seed(&self.0)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; 32] {

@@ -3,14 +3,16 @@
 //!
 //! These are our own lines because the crates for it went wrong at just this: `sharks` chose coefficients from 1 to 255,
 //! which leaks the secret over many sharings (RUSTSEC-2024-0398), and an audit of `vsss-rs` found biased coefficients and
-//! zero coefficients refused (its issue 24). Here coefficients are uniform over the whole field, zero included.
+//! zero coefficients refused (its issue 24). Here coefficients are uniform over the whole field, zero included. They follow
+//! from the secret by a key derivation: who does not have the secret, which has 252 bits of chance, cannot tell them from
+//! random ones, and who has it can check the whole dealing.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use serde::{Deserialize, Serialize};
 
-use super::{AgreementPublic, SecretScalar};
+use super::{AgreementPublic, SecretScalar, Seed};
 use crate::CryptoError;
 use crate::signing::lower_hex_bytes;
 
@@ -29,9 +31,11 @@ pub struct Dealing {
     pub commitments: ShareCommitments,
 }
 
-/// Shares `secret` so that any `threshold` of the `count` shares give it back; at most [`MAX_SHARES`].
+/// Shares `secret` so that any `threshold` of the `count` shares give it back; at most [`MAX_SHARES`]. The same secret is
+/// always shared alike.
 pub fn share(secret: &SecretScalar, threshold: usize, count: usize) -> Result<Dealing, CryptoError> {
-    let polynomial = Polynomial::through(secret, threshold, count)?;
+    let coefficient = |power| Seed::of_scalar(secret, &coefficient(power)).to_scalar();
+    let polynomial = Polynomial::through(secret, threshold, count, coefficient)?;
     Ok(Dealing { shares: polynomial.shares(count), commitments: polynomial.commitments() })
 }
 
@@ -39,12 +43,16 @@ pub fn share(secret: &SecretScalar, threshold: usize, count: usize) -> Result<De
 struct Polynomial(Vec<SecretScalar>);
 
 impl Polynomial {
-    fn through(secret: &SecretScalar, threshold: usize, count: usize) -> Result<Self, CryptoError> {
+    fn through(
+        secret: &SecretScalar,
+        threshold: usize,
+        count: usize,
+        coefficient: impl Fn(usize) -> SecretScalar,
+    ) -> Result<Self, CryptoError> {
         if !(1..=count.min(MAX_SHARES)).contains(&threshold) || count > MAX_SHARES {
             return Err(CryptoError::Threshold { threshold, count });
         }
-        let random = (1..threshold).map(|_| SecretScalar::random());
-        Ok(Self(std::iter::once(Ok(secret.clone())).chain(random).collect::<Result<_, _>>()?))
+        Ok(Self(std::iter::once(secret.clone()).chain((1..threshold).map(coefficient)).collect()))
     }
 
     fn shares(&self, count: usize) -> Vec<SecretScalar> {
@@ -60,6 +68,11 @@ impl Polynomial {
     fn commitments(&self) -> ShareCommitments {
         ShareCommitments(self.0.iter().map(|coefficient| RistrettoPoint::mul_base(&coefficient.0).compress()).collect())
     }
+}
+
+/// What the coefficient of a power is derived for.
+fn coefficient(power: usize) -> Vec<u8> {
+    format!("ringfence/v1/coefficient\n{power}").into_bytes()
 }
 
 /// Commitments to the coefficients of a sharing's polynomial, as many as its threshold; written as one text of 64
@@ -256,6 +269,16 @@ mod tests {
         assert!(ShareCommitments::from_bytes(&[]).is_err());
     }
 
+    #[test]
+    fn a_secret_is_always_shared_alike_and_no_other_secret_so() {
+        let secret = SecretScalar::random().unwrap();
+        let (one, again) = (share(&secret, 3, 4).unwrap(), share(&secret, 3, 4).unwrap());
+        assert_eq!((&one.shares, &one.commitments), (&again.shares, &again.commitments));
+        let next = share(&SecretScalar(secret.0 + Scalar::ONE), 3, 4).unwrap();
+        let differences = |dealing: &Dealing| dealing.shares[1].0 - dealing.shares[0].0;
+        assert_ne!(differences(&one), differences(&next));
+    }
+
     const CELLS: usize = 64;
     const DEALINGS: usize = 20_000;
 
@@ -263,7 +286,9 @@ mod tests {
     fn histogram(secret: u64) -> [f64; CELLS] {
         let mut cells = [0.0; CELLS];
         for _ in 0..DEALINGS {
-            let shares = Polynomial::through(&SecretScalar(Scalar::from(secret)), 3, 5).unwrap().shares(2);
+            // A secret of no chance has no coefficients of its own.
+            let random = |_| SecretScalar::random().unwrap();
+            let shares = Polynomial::through(&SecretScalar(Scalar::from(secret)), 3, 5, random).unwrap().shares(2);
             let bits = |index: usize| usize::from(shares[index].to_bytes()[0] & 7);
             cells[bits(0) * 8 + bits(1)] += 1.0;
         }
