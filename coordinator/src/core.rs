@@ -26,10 +26,11 @@ use crate::enrol::Participant;
 pub use crate::enrol::State;
 use crate::intake::{self, Opened};
 pub use crate::presence::{Presence, Seen};
+pub use crate::proof::Proof;
 use crate::round::actor::Order;
 use crate::round::driver::{Driver, Proposal};
 use crate::task::Outcome;
-use crate::{Error, durable, masking};
+use crate::{Error, durable, masking, proof};
 
 /// What a coordinator stands on.
 #[derive(Clone)]
@@ -135,7 +136,7 @@ impl Core {
         let (signed, claimed, sum) = (document.clone(), header.clone(), driver.sum());
         let open = intake::Open { document: signed, header: claimed, chunk_digests, dealing, place, sum };
         let opened = intake::open_upload(&self.context, driver.task(), &driver.snapshot(), open);
-        Ok(match intake::convict(&self.context, &document, &header, opened)? {
+        Ok(match intake::convict(&self.context, &document, &header.round_id, opened)? {
             Opened::Known(receipt) => Opening::Receipt(receipt),
             Opened::Upload(upload) => Opening::Upload(Upload(upload)),
         })
@@ -160,7 +161,7 @@ impl Core {
             upload.finish(&core.context, &plan)
         })?;
         let settled = offered.into_iter().zip(&sent).map(|(offered, (document, header))| {
-            intake::convict(&self.context, document, header, offered)?;
+            intake::convict(&self.context, document, &header.round_id, offered)?;
             intake::receipt(&self.context, header)
         });
         Ok(settled.collect())
@@ -197,8 +198,8 @@ impl Core {
     pub fn agree(&mut self, documents: &[(ParticipantId, SignedDocument)]) -> Result<Vec<Result<(), Error>>, Error> {
         self.offer_all(documents, |core, (sender, document)| {
             let agreement: Agreement = intake::open(document, &*core.sender(sender)?)?;
-            let snapshot = core.driver(&agreement.round_id.task_id)?.snapshot();
-            masking::agreement(&core.context, document, &agreement, &snapshot)
+            let driver = core.driver(&agreement.round_id.task_id)?;
+            masking::agreement(&core.context, &driver.task().task, document, &agreement, &driver.snapshot())
         })
     }
 
@@ -269,6 +270,11 @@ impl Core {
         let mut bytes = vec![0; usize::try_from(blob.len()?).unwrap_or(usize::MAX)];
         blob.read_at(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// What proves that participants broke the protocol of a round.
+    pub fn proofs(&self, round_id: &RoundId) -> Result<Vec<Proof>, Error> {
+        proof::of_round(&*self.context.store, round_id)
     }
 
     /// Checks the whole audit log.

@@ -1,7 +1,7 @@
 //! Where everything stands in the store: one function per kind of entry. Nothing else makes keys.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use shared::document::{KeyId, SignedDocument};
 use shared::store::{Key, Store};
 use shared::{Digest, ParticipantId, ReleaseId, RoundId, RoundNumber, TaskId};
@@ -126,9 +126,43 @@ pub(crate) fn masking_word(round_id: &RoundId, word: MaskingWord) -> Key {
     Key::new("masking", format!("{}/{word}", in_round(round_id)))
 }
 
-/// Proof that a participant broke the protocol of a masked round.
+/// What a participant did against the protocol, and what shows it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Misconduct {
+    pub(crate) what: String,
+    pub(crate) proof: serde_json::Value,
+}
+
+/// Where the proof stands that a participant broke the protocol of a masked round: a [`Misconduct`].
 pub(crate) fn misconduct(round_id: &RoundId, participant_id: &ParticipantId) -> Key {
     Key::new(DOCUMENTS, format!("{}/misconduct/{participant_id}", in_round(round_id)))
+}
+
+/// The misconduct in a round, each with whose it is.
+pub(crate) fn misconducts(store: &dyn Store, round_id: &RoundId) -> Result<Vec<(ParticipantId, Misconduct)>, Error> {
+    by_participant(store, round_id, "misconduct")
+}
+
+/// The later documents of those who contradicted themselves in a round.
+pub(crate) fn equivocations(
+    store: &dyn Store,
+    round_id: &RoundId,
+) -> Result<Vec<(ParticipantId, SignedDocument)>, Error> {
+    by_participant(store, round_id, "equivocation")
+}
+
+fn by_participant<T: DeserializeOwned>(
+    store: &dyn Store,
+    round_id: &RoundId,
+    kind: &str,
+) -> Result<Vec<(ParticipantId, T)>, Error> {
+    let prefix = format!("{}/{kind}/", in_round(round_id));
+    let entries = store.scan(DOCUMENTS, prefix.as_bytes(), usize::MAX)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let name = key.get(prefix.len()..).unwrap_or_default();
+        Ok((ParticipantId::new(String::from_utf8_lossy(name).into_owned())?, decode(DOCUMENTS, &value)?))
+    };
+    entries.into_iter().map(read).collect()
 }
 
 /// The cosignatures of a release, by participant.
@@ -142,8 +176,8 @@ pub(crate) fn cosignatures(store: &dyn Store, release_id: &ReleaseId) -> Result<
     entries.iter().map(|(_, value)| decode(COSIGNATURES, value)).collect()
 }
 
-/// Two signed headers of one participant for one round that contradict each other: the later one. The first is
-/// [`Evidence::Update`].
+/// Two signed documents of one participant for one round that contradict each other: the later one. The first is
+/// [`Evidence`].
 pub(crate) fn equivocation(round_id: &RoundId, participant_id: &ParticipantId) -> Key {
     Key::new(DOCUMENTS, format!("{}/equivocation/{participant_id}", in_round(round_id)))
 }

@@ -119,6 +119,9 @@ pub enum IntakeError {
     /// The task's updates are not masked, and the document is for one whose are.
     #[error("the task's updates are not masked, and this is for one whose are")]
     Masked,
+    /// The document is signed with another key than the task's roster has.
+    #[error("`{0}` signed with another key than the task's roster has of it")]
+    NotInRoster(ParticipantId),
     /// Not one share of each dealer whose secret is to be revealed.
     #[error("shares of {found} dealers, not of just the {expected} whose secrets are needed")]
     Shares {
@@ -146,6 +149,7 @@ impl Explain for IntakeError {
             Self::TooManyBegun(_) => "update-too-many-begun",
             Self::NotMasked => "masking-missing",
             Self::Masked => "masking-unasked",
+            Self::NotInRoster(_) => "masking-not-in-roster",
             Self::Shares { .. } => "masking-shares",
             Self::LedgerRolledBack { .. } => "ledger-rolled-back",
         }
@@ -170,6 +174,7 @@ impl Explain for IntakeError {
             }
             Self::TooManyBegun(_) => "send the update that you sent first, or wait for the next round",
             Self::NotMasked | Self::Masked => "take part in the task as its `secure_aggregation` says",
+            Self::NotInRoster(_) => "have the operator make the task anew, with the key that the site has now",
             Self::Shares { .. } => {
                 "reveal the own mask of each who delivered and the round key of each who dropped, never both"
             }

@@ -23,6 +23,7 @@ mod invite;
 mod keys;
 mod masking;
 mod presence;
+mod proof;
 mod release;
 mod round;
 mod rpc;

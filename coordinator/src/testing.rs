@@ -255,7 +255,7 @@ pub(crate) fn open(
     let dealing = Bytes::new();
     let open = Open { document: document.clone(), header: header.clone(), chunk_digests, dealing, place, sum };
     let opened = intake::open_upload(context, driver.task(), &driver.snapshot(), open);
-    intake::convict(context, &document, &header, opened)
+    intake::convict(context, &document, &header.round_id, opened)
 }
 
 /// An update that is not known yet, opened.

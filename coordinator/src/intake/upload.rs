@@ -117,7 +117,7 @@ pub(crate) fn open_upload(
         return Ok(Opened::Known(receipt));
     }
     check_round(&*context.store, &header, snapshot)?;
-    let writes = masking::check_update(context, &task.task, &header, &dealing)?;
+    let writes = masking::check_update(context, &task.task, &document, &header, &dealing)?;
     context.senders.begin(&header.round_id, &header.participant_id, header.payload)?;
     let blob = context.blobs.create_update(&header)?;
     let memory = context.budget.hold(u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX));

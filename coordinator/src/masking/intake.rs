@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use shared::document::SignedDocument;
 use shared::masking::{Agreement, Element, Reveal};
-use shared::round::{RoundEvent, RoundState};
+use shared::round::{IllegalTransition, RoundEvent, RoundState};
 use shared::task::Task;
 use shared::update::{Join, UpdateHeader};
 use shared::{Digest, ParticipantId, RoundId};
 use shared_crypto::masking::{AgreementPublic, Circle, Commitment, SealedDealing, SecretScalar};
-use shared_crypto::{digest, document_digest};
+use shared_crypto::{PublicKey, digest, document_digest};
 
 use super::words::{accepted_ids, present, survivors_digest, word};
 use crate::Error;
 use crate::context::Context;
 use crate::durable::{self, Evidence, MaskingWord};
-use crate::intake::{IntakeError, OwnDocument, same};
+use crate::intake::{IntakeError, OwnDocument, convict, same};
 use crate::round::Snapshot;
 use crate::round::driver::Proposal;
 
@@ -45,12 +45,9 @@ pub(crate) fn check_join(
     let Some(offer) = &join.masking else {
         return if task.secure_aggregation.is_none() { Ok(Vec::new()) } else { Err(IntakeError::NotMasked.into()) };
     };
+    check_key(task, &join.participant_id, document)?;
     check_dealing(task, &join.task_digest, dealing, (offer.dealing, &offer.round_key))?;
-    let known: Option<SignedDocument> =
-        durable::read(&*context.store, &durable::evidence(&join.round_id, Evidence::Join, &join.participant_id))?;
-    if let Some(known) = known {
-        same("join", &document_digest(&known), &document_digest(document))?;
-    }
+    check_first(context, document, &join.round_id, Evidence::Join, &join.participant_id)?;
     let key = durable::evidence(&join.round_id, Evidence::JoinDealing, &join.participant_id);
     Ok(vec![(key, dealing.to_vec())])
 }
@@ -59,6 +56,7 @@ pub(crate) fn check_join(
 pub(crate) fn check_update(
     context: &Context,
     task: &Task,
+    document: &SignedDocument,
     header: &UpdateHeader,
     dealing: &[u8],
 ) -> Result<Writes, Error> {
@@ -67,6 +65,7 @@ pub(crate) fn check_update(
     };
     let plan = word(&*context.store, &header.round_id, MaskingWord::Plan)?;
     same("masking plan", &document_digest(&plan), &masked.plan)?;
+    check_key(task, &header.participant_id, document)?;
     Commitment::try_from(&masked.commitment)?;
     check_dealing(task, &header.task_digest, dealing, (masked.dealing, &masked.self_mask))?;
     let key = durable::evidence(&header.round_id, Evidence::UpdateDealing, &header.participant_id);
@@ -91,17 +90,48 @@ fn check_dealing(
     Ok(same("dealt secret", &secret, &dealing.commitments().public()?)?)
 }
 
+/// Refuses what was signed with another key than the roster has: nobody else in the round would take it.
+fn check_key(task: &Task, participant_id: &ParticipantId, document: &SignedDocument) -> Result<(), Error> {
+    let terms = task.secure_aggregation.as_ref().ok_or(IntakeError::Masked)?;
+    let known = terms.roster.get(participant_id).map(|keys| PublicKey::from_bytes(*keys.identity.as_bytes()).key_id());
+    if known == Some(document.key_id) { Ok(()) } else { Err(IntakeError::NotInRoster(participant_id.clone()).into()) }
+}
+
+/// Refuses, and keeps as evidence, what contradicts a document that is kept.
+fn check_first(
+    context: &Context,
+    document: &SignedDocument,
+    round_id: &RoundId,
+    kind: Evidence,
+    participant_id: &ParticipantId,
+) -> Result<(), Error> {
+    let known: Option<SignedDocument> =
+        durable::read(&*context.store, &durable::evidence(round_id, kind, participant_id))?;
+    let Some(first) = known.as_ref().map(document_digest) else { return Ok(()) };
+    let second = document_digest(document);
+    if first == second {
+        return Ok(());
+    }
+    let participant_id = participant_id.clone();
+    convict(context, document, round_id, Err(IllegalTransition::Equivocation { participant_id, first, second }.into()))
+}
+
 /// What agreeing asks of the round.
 pub(crate) fn agreement(
     context: &Context,
+    task: &Task,
     document: &SignedDocument,
     agreement: &Agreement,
     snapshot: &Snapshot,
 ) -> Result<Proposal, Error> {
-    present(&snapshot.state, &agreement.round_id)?;
+    let Agreement { round_id, participant_id, .. } = agreement;
+    let event = RoundEvent::Agreed { participant_id: participant_id.clone(), at: context.clock.now() };
+    present(&snapshot.state, round_id)?;
+    check_key(task, participant_id, document)?;
+    check_first(context, document, round_id, Evidence::Agreement, participant_id)?;
+    snapshot.state.apply(&event)?;
     same("survivors", &survivors_digest(context, &agreement.round_id)?, &agreement.survivors)?;
-    let event = RoundEvent::Agreed { participant_id: agreement.participant_id.clone(), at: context.clock.now() };
-    proposal(document, &agreement.round_id, Evidence::Agreement, &agreement.participant_id, event)
+    proposal(document, round_id, Evidence::Agreement, participant_id, event)
 }
 
 /// What revealing asks of the round.
@@ -112,7 +142,12 @@ pub(crate) fn reveal(
     reveal: &Reveal,
     snapshot: &Snapshot,
 ) -> Result<Proposal, Error> {
-    present(&snapshot.state, &reveal.round_id)?;
+    let Reveal { round_id, participant_id, .. } = reveal;
+    let event = RoundEvent::Revealed { participant_id: participant_id.clone(), at: context.clock.now() };
+    present(&snapshot.state, round_id)?;
+    check_key(task, participant_id, document)?;
+    check_first(context, document, round_id, Evidence::Reveal, participant_id)?;
+    snapshot.state.apply(&event)?;
     same("survivors", &survivors_digest(context, &reveal.round_id)?, &reveal.survivors)?;
     let expected = dealers(task, &snapshot.state, &reveal.participant_id);
     let found: BTreeSet<&ParticipantId> = reveal.shares.keys().chain(&reveal.unopened).collect();
@@ -121,8 +156,7 @@ pub(crate) fn reveal(
         return Err(IntakeError::Shares { expected, found }.into());
     }
     reveal.shares.values().try_for_each(|share| SecretScalar::try_from(share).map(drop))?;
-    let event = RoundEvent::Revealed { participant_id: reveal.participant_id.clone(), at: context.clock.now() };
-    proposal(document, &reveal.round_id, Evidence::Reveal, &reveal.participant_id, event)
+    proposal(document, round_id, Evidence::Reveal, participant_id, event)
 }
 
 /// Whose secrets a survivor is to reveal its shares of.

@@ -15,7 +15,7 @@ use shared_crypto::masking::{AgreementPublic, Circle, RoundKey, SealedDealing};
 use super::words::{dealing, document};
 use crate::Error;
 use crate::context::Context;
-use crate::durable::{self, Evidence};
+use crate::durable::{self, Evidence, Misconduct};
 use crate::intake::IntakeError;
 
 /// A secret that was dealt: what of it is public, and the signed document that names its dealing.
@@ -124,8 +124,9 @@ fn convict(
     if context.store.get(&key)?.is_none() {
         let content =
             json!({"event": "misconduct", "round_id": round_id, "participant_id": participant_id, "what": what});
+        let misconduct = Misconduct { what: what.to_owned(), proof };
         let (entry, record) = context.journal.entry(AuditKind::Round, now, &content)?;
-        context.store.apply(Batch::new().put(key, durable::encode(&proof)?).put(entry, record))?;
+        context.store.apply(Batch::new().put(key, durable::encode(&misconduct)?).put(entry, record))?;
         context.journal.drain_or_defer();
         metrics::counter!("ringfence_misconduct_total").increment(1);
         tracing::warn!(%participant_id, %round_id, what, "a participant broke the protocol");

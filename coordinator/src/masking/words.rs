@@ -2,7 +2,7 @@
 
 use shared::document::{Document, SignedDocument};
 use shared::masking::{MaskingPlan, Survivors};
-use shared::round::{Collecting, RoundEvent, RoundState, Survived};
+use shared::round::{Collecting, IllegalTransition, RoundEvent, RoundState, Survived};
 use shared::store::{Batch, Store};
 use shared::task::Task;
 use shared::{Digest, ParticipantId, RoundId};
@@ -12,7 +12,6 @@ use shared_wire::{MaskingStage, SealedShare};
 
 use crate::context::Context;
 use crate::durable::{self, Evidence, MaskingWord};
-use crate::intake::IntakeError;
 use crate::{Error, round};
 
 /// What becomes durable together with an event that moves a masked round on.
@@ -137,9 +136,7 @@ pub(crate) fn sealed_shares(
     caller: &ParticipantId,
 ) -> Result<Vec<SealedShare>, Error> {
     let RoundState::Unmasking(unmasking) = state else {
-        return Err(
-            IntakeError::Stale { what: "phase", expected: state.phase().into(), found: "unmasking".into() }.into()
-        );
+        return Err(IllegalTransition::WrongPhase { phase: state.phase(), event: "revealed" }.into());
     };
     let (circle, round_id) = (Circle::new(&task.cohort, &state.plan().task_digest), state.plan().round_id.clone());
     let survived = &unmasking.survived;

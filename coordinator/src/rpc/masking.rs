@@ -28,10 +28,10 @@ impl Rpc {
     pub(super) async fn take_agreement(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {
         let caller = self.contributor(&certificate)?;
         let agreement: Agreement = intake::open(&document, &caller)?;
-        let handle = self.task(&caller, &agreement.round_id.task_id)?.handle;
+        let Running { task, handle } = self.task(&caller, &agreement.round_id.task_id)?;
         let snapshot = handle.snapshot();
         let propose = move |coordinator: &crate::Coordinator| {
-            masking::agreement(&coordinator.context, &document, &agreement, &snapshot)
+            masking::agreement(&coordinator.context, &task.task, &document, &agreement, &snapshot)
         };
         handle.offer(self.coordinator.blocking(propose).await?).await
     }

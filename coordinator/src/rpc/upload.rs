@@ -64,7 +64,7 @@ async fn begin(rpc: &Rpc, running: &Running, open: Open) -> Result<Opened, Error
     let begin = move |coordinator: &crate::Coordinator| {
         let (context, document, header) = (&*coordinator.context, open.document.clone(), open.header.clone());
         let opened = intake::open_upload(context, &task, &snapshot, open);
-        intake::convict(context, &document, &header, opened)
+        intake::convict(context, &document, &header.round_id, opened)
     };
     rpc.coordinator.blocking(begin).await
 }
@@ -117,7 +117,7 @@ async fn settle(rpc: &Rpc, running: &Running, upload: Box<Upload>) -> Result<Sig
     let proposal = rpc.coordinator.blocking(move |coordinator| upload.finish(&coordinator.context, &plan)).await?;
     let offered = running.handle.offer(proposal).await;
     let settle = move |coordinator: &crate::Coordinator| {
-        intake::convict(&coordinator.context, &document, &header, offered)?;
+        intake::convict(&coordinator.context, &document, &header.round_id, offered)?;
         intake::receipt(&coordinator.context, &header)
     };
     let receipt = rpc.coordinator.blocking(settle).await?;
