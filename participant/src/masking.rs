@@ -11,6 +11,7 @@ mod mask;
 pub mod peers;
 mod plan;
 mod reveal;
+mod step;
 mod verify;
 
 use shared::document::{Document, SignedDocument};

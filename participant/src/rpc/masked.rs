@@ -6,15 +6,13 @@ use std::sync::Arc;
 use serde_json::json;
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
-use shared::masking::{MaskingOffer, Survivors};
-use shared::update::Join;
 use shared::{Digest, Explain, ParamVector, RoundId};
 use shared_crypto::document_digest;
-use shared_wire::{Bytes, JoinRequest, MaskingStage, RoundView};
+use shared_wire::{JoinRequest, MaskingStage, RoundView};
 
 use super::membership::{Admitted, Membership};
 use crate::error::SiteError;
-use crate::masking::{Agreed, Kept, MaskingError, Member, Plan, Sum};
+use crate::masking::{Kept, MaskingError, Member, Sum};
 use crate::site::{Site, blocking};
 use crate::update::Masking;
 
@@ -74,20 +72,8 @@ impl<'a> Masked<'a> {
 
     /// What joins a round: the same however often it is asked for.
     pub(super) async fn join(&self, round_id: &RoundId) -> Result<JoinRequest, SiteError> {
-        let (wanted, task_digest) = (round_id.clone(), self.admitted.digest);
-        self.checked(round_id, &[], move |member, kept, _| {
-            let kept = match kept.load(&wanted)? {
-                Some(known) => known,
-                None => {
-                    let offer = member.offer(&wanted)?;
-                    let join = join(member, &wanted, task_digest, Some(offer.said.clone()));
-                    kept.keep_offer(&wanted, member.identity.sign(&join)?, &offer)?
-                }
-            };
-            let dealing = Bytes::from(kept.dealing());
-            Ok(JoinRequest { join: kept.join, dealing })
-        })
-        .await
+        let wanted = round_id.clone();
+        self.checked(round_id, &[], move |member, kept, _| member.join(kept, &wanted)).await
     }
 
     /// The plan of a round, checked, with the key that this site's masks are made with.
@@ -95,8 +81,7 @@ impl<'a> Masked<'a> {
         let documents = self.documents(&view.round_id, MaskingStage::Plan).await?;
         let (round_id, checkpoint) = (view.round_id.clone(), view.checkpoint);
         self.checked(&view.round_id, &documents, move |member, kept, documents| {
-            let key = kept.round_key(&round_id)?;
-            let plan = check_plan(member, kept, &round_id, checkpoint, documents)?;
+            let (plan, key) = member.planned(kept, &round_id, checkpoint, documents)?;
             Ok(Masking { plan, key, coordinator: member.coordinator })
         })
         .await
@@ -111,13 +96,7 @@ impl<'a> Masked<'a> {
         let (wanted, checkpoint) = (round_id.clone(), view.checkpoint);
         let agreement = self
             .checked(round_id, &documents, move |member, kept, documents| {
-                let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
-                let plan = check_plan(member, kept, &wanted, checkpoint, plan)?;
-                let survivors = member.check_survivors((&plan.said, plan.digest), &own, document)?;
-                let agreement = member.agree(&survivors, document)?;
-                let agreed = Agreed { plan: plan.said, survivors: document.clone(), agreement: agreement.clone() };
-                kept.keep_agreed(&wanted, agreed)?;
-                Ok(agreement)
+                member.agree_once(kept, &wanted, checkpoint, &own, documents)
             })
             .await?;
         Ok(self.member.client().agree(agreement).await?)
@@ -130,14 +109,7 @@ impl<'a> Masked<'a> {
         let wanted = round_id.clone();
         let reveal = self
             .checked(round_id, &agreements, move |member, kept, agreements| {
-                let known = kept.joined(&wanted)?;
-                if let Some(revealed) = known.revealed {
-                    return Ok(revealed);
-                }
-                let (survivors, digest) = agreed(&known.agreed)?;
-                let reveal = member.reveal((&survivors, digest), agreements, &sealed)?;
-                kept.keep_revealed(&wanted, reveal.clone())?;
-                Ok(reveal)
+                member.reveal_once(kept, &wanted, agreements, &sealed)
             })
             .await?;
         Ok(self.member.client().reveal(reveal).await?)
@@ -181,34 +153,14 @@ impl<'a> Masked<'a> {
     }
 }
 
-/// The plan that the site joined for.
-fn check_plan(
-    member: &Member<'_>,
-    kept: &Kept,
-    round_id: &RoundId,
-    checkpoint: Digest,
-    documents: &[SignedDocument],
-) -> Result<Plan, SiteError> {
-    member.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, documents)
-}
-
-/// The survivors that a site agreed to.
-fn agreed(agreed: &Option<Agreed>) -> Result<(Survivors, Digest), SiteError> {
-    let agreed = agreed.as_ref().ok_or(MaskingError::SecretsGone)?;
-    Ok((shared::canonical::decode(agreed.survivors.body.as_bytes())?, document_digest(&agreed.survivors)))
-}
-
-fn join(member: &Member<'_>, round_id: &RoundId, task_digest: Digest, masking: Option<MaskingOffer>) -> Join {
-    Join { round_id: round_id.clone(), participant_id: member.participant_id.clone(), task_digest, masking }
-}
-
-/// Writes what was refused to the audit log, with the documents that prove it.
+/// Writes what was refused to the audit log, with the documents that prove it: an entry for each, because all together may
+/// be longer than an entry.
 fn accuse(site: &Site, round_id: &RoundId, documents: &[SignedDocument], error: &SiteError) {
-    let content = json!({
-        "event": "masking-refused", "round_id": round_id, "code": error.code(), "reason": error.to_string(),
-        "documents": documents,
-    });
-    if let Err(failed) = site.journal.write(AuditKind::Round, &content) {
+    let (code, reason) = (error.code(), error.to_string());
+    let refused = json!({"event": "masking-refused", "round_id": round_id, "code": code, "reason": reason});
+    let shown = |document| json!({"event": "masking-shown", "round_id": round_id, "document": document});
+    let entries: Vec<_> = std::iter::once(refused).chain(documents.iter().map(shown)).collect();
+    if let Err(failed) = site.journal.write_all(AuditKind::Round, &entries) {
         tracing::error!(%round_id, %failed, "a refusal could not be written to the audit log");
     }
 }
