@@ -9,7 +9,7 @@
 //! schedule that shows it; such schedules are kept below as tests with a name.
 
 mod arrival;
-mod ground;
+pub(crate) mod ground;
 mod oracle;
 mod setting;
 mod site;
@@ -19,6 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+pub(crate) use self::arrival::is_internal;
 use self::ground::{Break, When};
 use self::setting::Setting;
 use self::site::Fate;

@@ -11,7 +11,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use shared_crypto::CryptoError;
 use shared_crypto::masking::{
     AgreementKey, AgreementPublic, Commitment, CommitmentKey, Interpolation, MASK_BLOCK_WORDS, PairSecret, RoundKey,
-    SecretScalar, Seed, add_masks, open_share, seal_share, share,
+    SealedDealing, SecretScalar, Seed, add_masks, open_share, seal_share, share,
 };
 
 const SITES: usize = 100;
@@ -93,18 +93,16 @@ fn sharing(criterion: &mut Criterion) {
     let (dealer, receiver) = (must(AgreementKey::generate()), must(AgreementKey::generate()));
     let seed = dealer.pair_seed(&receiver.public(), b"round 1");
     let sealed = seal_share(&seed, &first);
-    let proof = must(receiver.reveal(&dealer.public()));
     let mut group = criterion.benchmark_group("sharing, 67 of 100");
     group.bench_function("share, with commitments", |b| b.iter(|| share(black_box(&shared), THRESHOLD, SITES)));
     group.bench_function("weights", |b| b.iter(|| Interpolation::at(black_box(&indices), THRESHOLD)));
     group.bench_function("secret, weights known", |b| b.iter(|| weights.secret(black_box(&shares))));
+    let key = RoundKey::from_scalar(shared.clone());
+    let holders: Vec<_> = (0..SITES).map(|_| (must(AgreementKey::generate()).public(), b"round 1".to_vec())).collect();
+    group.bench_function("a whole dealing", |b| b.iter(|| SealedDealing::deal(black_box(&key), THRESHOLD, &holders)));
     group.bench_function("check of a share", |b| b.iter(|| dealing.commitments.verify(34, black_box(&first))));
     group.bench_function("seal", |b| b.iter(|| seal_share(&seed, black_box(&first))));
     group.bench_function("open", |b| b.iter(|| open_share(&seed, black_box(&sealed))));
-    group.bench_function("reveal", |b| b.iter(|| receiver.reveal(black_box(&dealer.public()))));
-    group.bench_function("check of what is revealed", |b| {
-        b.iter(|| proof.verify(&receiver.public(), black_box(&dealer.public())));
-    });
     group.finish();
 }
 

@@ -148,7 +148,7 @@ fn flipped(document: &SignedDocument) -> SignedDocument {
 }
 
 /// Whether the coordinator's own store or disk failed, as when it is killed.
-pub(super) fn is_internal(error: &Error) -> bool {
+pub(crate) fn is_internal(error: &Error) -> bool {
     matches!(error.code(), "store-engine" | "disk" | "disk-full" | "unavailable")
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use coordinator::config::Limits;
 use coordinator::core::{Core, Ground, MemoryDisk};
 use shared::Timestamp;
+use shared::round::RoundEvent;
 use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::time::ManualClock;
 use shared_crypto::SigningKey;
@@ -13,14 +14,14 @@ use shared_store::MemoryStore;
 
 /// On which side of a write the process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
+pub(crate) enum When {
     Before,
     After,
 }
 
 /// Where the coordinator is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Break {
+pub(crate) enum Break {
     /// At once, in between two messages.
     Now,
     /// At a write of the store, after so many more.
@@ -31,7 +32,7 @@ pub(super) enum Break {
 
 /// A store whose process can die at any write.
 #[derive(Default)]
-pub(super) struct Brittle {
+pub(crate) struct Brittle {
     inner: MemoryStore,
     fault: Mutex<Fault>,
 }
@@ -92,28 +93,28 @@ impl Store for Brittle {
 }
 
 /// Everything that outlives the coordinator's process.
-pub(super) struct Bed {
+pub(crate) struct Bed {
     store: Arc<Brittle>,
-    pub(super) disk: MemoryDisk,
-    pub(super) clock: Arc<ManualClock>,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 impl Bed {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let start = Timestamp::from_micros(1_790_000_000_000_000);
         Self { store: Arc::default(), disk: MemoryDisk::default(), clock: Arc::new(ManualClock::new(start)) }
     }
 
-    pub(super) fn coordinator_key() -> SigningKey {
+    pub(crate) fn coordinator_key() -> SigningKey {
         SigningKey::from_seed(&[2; 32])
     }
 
-    pub(super) fn operator_key() -> SigningKey {
+    pub(crate) fn operator_key() -> SigningKey {
         SigningKey::from_seed(&[1; 32])
     }
 
     /// A process on what is there.
-    pub(super) fn open(&self) -> Result<Core, coordinator::Error> {
+    pub(crate) fn open(&self) -> Result<Core, coordinator::Error> {
         Core::open(Ground {
             store: Arc::<Brittle>::clone(&self.store),
             disk: Arc::new(self.disk.clone()),
@@ -125,7 +126,7 @@ impl Bed {
         })
     }
 
-    pub(super) fn arm(&self, break_: Break) {
+    pub(crate) fn arm(&self, break_: Break) {
         match break_ {
             Break::Now => {}
             Break::Store(writes, when) => self.store.fault().left = Some((writes, when)),
@@ -133,8 +134,19 @@ impl Bed {
         }
     }
 
+    /// Every event of every round, as it stands in the store.
+    pub(crate) fn events(&self) -> Vec<RoundEvent> {
+        let entries = self.store.scan("round-event", b"", usize::MAX).unwrap();
+        entries.iter().map(|(_, event)| serde_json::from_slice(event).unwrap()).collect()
+    }
+
+    /// Whether the process was killed at a write of the store.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.store.fault().dead
+    }
+
     /// The process is gone: what was not synced survives by the coin's fall.
-    pub(super) fn crash(&self, coin: &mut dyn FnMut() -> bool) {
+    pub(crate) fn crash(&self, coin: &mut dyn FnMut() -> bool) {
         *self.store.fault() = Fault::default();
         self.disk.crash(coin);
     }
