@@ -61,6 +61,7 @@ fn api() -> OpenApiRouter<Arc<Coordinator>> {
         .routes(routes!(params::put))
         .routes(routes!(rounds::list))
         .routes(routes!(rounds::show))
+        .routes(routes!(rounds::proofs))
         .routes(routes!(rounds::transcript))
         .routes(routes!(watch::watch))
         .routes(routes!(ledger::show))

@@ -27,6 +27,8 @@ const COLUMNS: &[Column] = &[
     ("ENDED", "/ended"),
 ];
 
+const PROOFS: &[Column] = &[("PARTICIPANT", "/participant_id"), ("WHAT", "/what")];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum RoundCommand {
     /// A task's rounds, by number
@@ -43,6 +45,8 @@ pub(super) enum RoundCommand {
         /// The task
         task_id: TaskId,
     },
+    /// What proves that participants broke the protocol of a round; with `--format json`, whole
+    Proofs(#[command(flatten)] Which),
     /// Download everything that decided a committed round, as one file
     Transcript {
         #[command(flatten)]
@@ -92,6 +96,10 @@ pub(super) async fn run(command: RoundCommand, config: &Config, format: Format) 
             Answer::show(rounds, COLUMNS, format)
         }
         RoundCommand::Show(which) => Answer::show(Client::new(config)?.get(&which.path()).await?, COLUMNS, format),
+        RoundCommand::Proofs(which) => {
+            let path = format!("{}/proofs", which.path());
+            Answer::show(Client::new(config)?.get(&path).await?, PROOFS, format)
+        }
         RoundCommand::Watch { task_id } => watch(&Client::new(config)?, &task_id, format).await,
         RoundCommand::Transcript { which, out } => {
             let path = format!("{}/transcript", which.path());

@@ -60,6 +60,7 @@ pub(super) const RIGHTS: &[(&str, &str, Role)] = &[
     ("POST", "/api/v1/tasks/{task_id}/resume", Role::Operator),
     ("GET", "/api/v1/tasks/{task_id}/rounds", Role::Viewer),
     ("GET", "/api/v1/tasks/{task_id}/rounds/{round}", Role::Viewer),
+    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}/proofs", Role::Auditor),
     ("GET", "/api/v1/tasks/{task_id}/rounds/{round}/transcript", Role::Auditor),
     ("GET", "/api/v1/tasks/{task_id}/watch", Role::Viewer),
 ];

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use super::page::{Page, PageQuery};
 use super::{Refusal, Shared};
+use crate::proof::{self, Proof};
 use crate::round::{accepted, candidate, joined, replay};
 use crate::{Coordinator, Error, task, transcript};
 
@@ -74,6 +75,13 @@ pub(crate) struct RoundView {
     /// The signed record, once it is committed.
     #[schema(value_type = Option<Object>)]
     pub(crate) record: Option<SignedDocument>,
+}
+
+/// What proves that participants broke the protocol of a round; nothing in it is anybody's secret any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Proofs {
+    /// Each with whom it is about.
+    items: Vec<Proof>,
 }
 
 impl RoundView {
@@ -174,6 +182,26 @@ pub(crate) async fn show(
 ) -> Result<axum::Json<RoundView>, Refusal> {
     let round_id = RoundId { task_id: TaskId::new(task_id)?, number: RoundNumber(round) };
     Ok(axum::Json(coordinator.blocking(move |coordinator| view(coordinator, &round_id)).await?))
+}
+
+/// What proves that participants broke the protocol of a round
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}/rounds/{round}/proofs", tag = "rounds",
+    params(("task_id" = String, Path), ("round" = u32, Path)),
+    responses(
+        (status = 200, body = Proofs),
+        (status = 404, description = "no such round", content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn proofs(
+    State(coordinator): Shared,
+    Path((task_id, round)): Path<(String, u32)>,
+) -> Result<axum::Json<Proofs>, Refusal> {
+    let round_id = RoundId { task_id: TaskId::new(task_id)?, number: RoundNumber(round) };
+    let find = move |coordinator: &Coordinator| {
+        view(coordinator, &round_id)?;
+        Ok(Proofs { items: proof::of_round(&*coordinator.store, &round_id)? })
+    };
+    Ok(axum::Json(coordinator.blocking(find).await?))
 }
 
 /// Everything that decided a committed round, as one file that can be checked offline

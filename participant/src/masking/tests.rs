@@ -1,5 +1,6 @@
 //! A whole masked round over memory, and what a coordinator or a site that breaks the protocol comes up against.
 
+mod restart;
 mod stage;
 
 use std::collections::BTreeSet;

@@ -2,6 +2,7 @@
 //! hold.
 
 use shared::Explain;
+use shared::masking::{Element, RosterKeys, SecureAggregation};
 use shared::store::StoreError;
 use shared_crypto::{SigningKey, digest};
 use shared_store::MemoryStore;
@@ -137,6 +138,61 @@ fn r4_an_update_may_be_left_out_only_of_a_round_that_says_so() {
     assert!(matches!(refused, Err(SiteError::Release(ReleaseFault::OwnUpdateMissing))));
     published.record.recomputed = left_out(participant_id().as_str());
     install(&releases(&Arc::new(MemoryStore::default())), &published).unwrap();
+}
+
+const COHORT: [&str; 5] = ["b", "c", "d", "e", "site-1"];
+
+fn cosigner(name: &str) -> SigningKey {
+    SigningKey::from_seed(&[name.as_bytes()[0]; 32])
+}
+
+/// A release of a masked task, to serve which takes four of five sites.
+fn masked() -> Published {
+    let element = |key: &SigningKey| Element::from(*key.public().as_bytes());
+    let keys = |name| RosterKeys { identity: element(&cosigner(name)), agreement: Element::from([1; 32]) };
+    let id = |name: &str| ParticipantId::new(name).unwrap();
+    let roster = COHORT.map(|name| (id(name), keys(name))).into();
+    let mut published = Published::new(1);
+    published.task.cohort = COHORT.map(id).into();
+    published.task.secure_aggregation = Some(SecureAggregation { clip_norm: 1.0, value_bits: 16, roster });
+    published
+}
+
+/// A release with what `signers` say of the release with this digest.
+fn cosigned(published: &Published, signers: &[(&str, SigningKey)], release: Option<Digest>) -> ReleaseBundle {
+    let bundle = published.bundle();
+    let release = release.unwrap_or_else(|| document_digest(&bundle.release));
+    let sign = |(name, key): &(&str, SigningKey)| {
+        let (release_id, participant_id) = (published.release.release_id.clone(), ParticipantId::new(*name).unwrap());
+        key.sign(&Cosignature { release_id, release, participant_id }).unwrap()
+    };
+    ReleaseBundle { cosignatures: signers.iter().map(sign).collect(), ..bundle }
+}
+
+#[test]
+fn a_release_from_masked_rounds_serves_once_more_than_two_thirds_have_cosigned_it() {
+    let published = masked();
+    let by = |names: &[&'static str]| names.iter().map(|name| (*name, cosigner(name))).collect::<Vec<_>>();
+    let stolen = [by(&["b", "c", "d"]), vec![("e", cosigner("b"))]].concat();
+    let other = Some(digest(b"another release"));
+    let too_few = [
+        ("none", cosigned(&published, &[], None)),
+        ("three", cosigned(&published, &by(&["b", "c", "d"]), None)),
+        ("one of them twice", cosigned(&published, &by(&["b", "c", "d", "d"]), None)),
+        ("one of a stranger", cosigned(&published, &by(&["b", "c", "d", "stranger"]), None)),
+        ("one with another's key", cosigned(&published, &stolen, None)),
+        ("of another release", cosigned(&published, &by(&["b", "c", "d", "e"]), other)),
+    ];
+    for (what, bundle) in too_few {
+        let store = Arc::new(MemoryStore::default());
+        let refused = install_bundle(&releases(&store), &published, &bundle).unwrap_err();
+        assert_eq!(refused.code(), "release-too-few-cosignatures", "{what}");
+        assert!(is_untouched(&store), "{what}");
+    }
+    let store = Arc::new(MemoryStore::default());
+    let enough = cosigned(&published, &by(&["b", "c", "d", "e"]), None);
+    install_bundle(&releases(&store), &published, &enough).unwrap();
+    assert_eq!(serving(&releases(&store)).as_deref(), Some("guard-1"));
 }
 
 #[test]
