@@ -8,14 +8,27 @@ use rand_chacha::rand_core::SeedableRng;
 use shared::document::SignedDocument;
 use shared::masking::{MaskingPlan, Survivors};
 use shared::update::Join;
-use shared::{Digest, ParamVector};
+use shared::{Digest, ParamVector, RoundId};
 use shared_crypto::document_digest;
 use shared_wire::client::Client;
 use shared_wire::{Bytes, JoinRequest, MaskingStage, RoundView};
+use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
+
+/// How many participants compute at a time. They stand for machines of their own: without a limit, a hundred of them on
+/// the cores of this one leave no time for anybody's heartbeats.
+static AT_WORK: Semaphore = Semaphore::const_new(2);
+
+/// Runs what keeps a core busy.
+pub(crate) async fn heavy<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let _place = AT_WORK.acquire().await?;
+    block_in_place(work)
+}
 
 /// What a participant knows of a masked round so far.
 #[derive(Default)]
 pub(crate) struct MaskedRound {
+    round: Option<RoundId>,
     offer: Option<(SignedDocument, Offer)>,
     plan: Option<(MaskingPlan, Digest)>,
     header: Option<SignedDocument>,
@@ -23,8 +36,11 @@ pub(crate) struct MaskedRound {
 }
 
 impl MaskedRound {
-    /// Forgets the round before and joins this one.
+    /// Forgets the round before and joins this one; says the same when it is asked again.
     pub(crate) fn join(&mut self, member: &Member<'_>, view: &RoundView) -> anyhow::Result<JoinRequest> {
+        if let Some((join, offer)) = self.offer.as_ref().filter(|_| self.round.as_ref() == Some(&view.round_id)) {
+            return Ok(JoinRequest { join: join.clone(), dealing: Bytes::from(offer.dealing.clone()) });
+        }
         let offer = member.offer(&view.round_id)?;
         let join = member.identity.sign(&Join {
             round_id: view.round_id.clone(),
@@ -33,7 +49,7 @@ impl MaskedRound {
             masking: Some(offer.said.clone()),
         })?;
         let dealing = Bytes::from(offer.dealing.clone());
-        *self = Self { offer: Some((join.clone(), offer)), ..Self::default() };
+        *self = Self { round: Some(view.round_id.clone()), offer: Some((join.clone(), offer)), ..Self::default() };
         Ok(JoinRequest { join, dealing })
     }
 
@@ -97,6 +113,6 @@ impl MaskedRound {
         let mut words = Vec::new();
         client.fetch(announced.said.sum, member.task.update_len().saturating_mul(4), &mut words).await?;
         let candidate = view.candidate.context("an aggregated round has a candidate")?;
-        Ok(member.check_sum(&announced, &Sum { words: &words, checkpoint, candidate })?)
+        heavy(|| Ok(member.check_sum(&announced, &Sum { words: &words, checkpoint, candidate })?)).await
     }
 }

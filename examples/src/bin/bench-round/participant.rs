@@ -12,7 +12,7 @@ use shared::enrolment::Enrolment;
 use shared::masking::MaskedPart;
 use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader, UpdateReceipt};
-use shared::{Digest, ParamVector, ParticipantId};
+use shared::{Digest, ParamVector, ParticipantId, RoundId};
 use shared_crypto::masking::AgreementKey;
 use shared_crypto::pki::CertificateRequest;
 use shared_crypto::{ChunkDigests, PublicKey, SigningKey, bulk_digest, document_digest, random_bytes};
@@ -22,9 +22,9 @@ use shared_wire::{
     Bytes, Code, EnrolAnswer, JoinRequest, MaskingStage, PemIdentity, Phase, RoundView, UpdateOpen, WireError,
 };
 use tokio::sync::mpsc;
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use crate::masked::MaskedRound;
+use crate::masked::{MaskedRound, heavy};
 
 /// What a participant tells whoever measures.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,7 @@ impl Participant {
             held: None,
             masked: MaskedRound::default(),
             joined: None,
+            prepared: None,
             last: None,
         };
         let mut patience = Patience::default();
@@ -132,6 +133,8 @@ struct AtWork {
     masked: MaskedRound,
     /// The round that it joined last.
     joined: Option<u32>,
+    /// The update that has no receipt yet.
+    prepared: Option<(RoundId, UpdateOpen, Bytes)>,
     /// What it did last.
     last: Option<(u32, Phase)>,
 }
@@ -207,11 +210,29 @@ impl AtWork {
     }
 
     async fn deliver(&mut self, view: &RoundView) -> anyhow::Result<()> {
+        let (open, payload) = match self.prepared.as_ref().filter(|(round_id, ..)| *round_id == view.round_id) {
+            // Its connection broke: the very same again.
+            Some((_, open, payload)) => (open.clone(), payload.clone()),
+            None => self.prepare(view).await?,
+        };
+        let signed = open.header.clone();
+        let header: UpdateHeader = self.participant.identity.public().open(&signed)?;
+        let receipt = self.client().submit_update(open, payload, |_, _| ()).await?;
+        let receipt: UpdateReceipt = self.participant.coordinator_key.open(&receipt)?;
+        ensure!(receipt.payload == header.payload, "the receipt is of another update");
+        self.prepared = None;
+        self.masked.delivered(signed);
+        self.tell(News::Delivered { round: view.round_id.number.0 });
+        Ok(())
+    }
+
+    /// Makes the round's update, ready to be sent.
+    async fn prepare(&mut self, view: &RoundView) -> anyhow::Result<(UpdateOpen, Bytes)> {
         self.fetch(view.checkpoint).await?;
         let payload = self.payload(view).await?;
         let update = payload.bytes.clone();
         let chunks = spawn_blocking(move || ChunkDigests::of(&update)).await?;
-        let header = UpdateHeader {
+        let header = self.participant.identity.sign(&UpdateHeader {
             round_id: view.round_id.clone(),
             participant_id: self.participant.name.clone(),
             task_digest: document_digest(&self.document),
@@ -221,16 +242,10 @@ impl AtWork {
             payload: chunks.payload(),
             local_steps: self.task.recipe.local_steps,
             masked: payload.masked,
-        };
-        let signed = self.participant.identity.sign(&header)?;
-        let open =
-            UpdateOpen { header: signed.clone(), chunk_digests: chunks.as_slice().to_vec(), dealing: payload.dealing };
-        let receipt = self.client().submit_update(open, payload.bytes, |_, _| ()).await?;
-        let receipt: UpdateReceipt = self.participant.coordinator_key.open(&receipt)?;
-        ensure!(receipt.payload == header.payload, "the receipt is of another update");
-        self.masked.delivered(signed);
-        self.tell(News::Delivered { round: view.round_id.number.0 });
-        Ok(())
+        })?;
+        let open = UpdateOpen { header, chunk_digests: chunks.as_slice().to_vec(), dealing: payload.dealing };
+        self.prepared = Some((view.round_id.clone(), open.clone(), payload.bytes.clone()));
+        Ok((open, payload.bytes))
     }
 
     /// The bytes to be sent in this round.
@@ -241,8 +256,7 @@ impl AtWork {
         }
         let documents = self.client().masking_documents(&view.round_id, MaskingStage::Plan).await?;
         let member = member(&self.participant, &self.task, &self.document);
-        // The participants stand for machines of their own, on which nobody waits for this thread.
-        let masked = block_in_place(|| self.masked.mask(&member, view, &documents, &update.params))?;
+        let masked = heavy(|| self.masked.mask(&member, view, &documents, &update.params)).await?;
         Ok(Payload { bytes: masked.payload.into(), masked: Some(masked.said), dealing: masked.dealing.into() })
     }
 
