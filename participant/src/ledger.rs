@@ -24,7 +24,7 @@ use shared_crypto::SigningKey;
 use shared_privacy::accountant::{MAX_DELTA, default_delta};
 use shared_privacy::ledger::{Debit, Ledger};
 
-pub use adopt::adopt;
+pub use adopt::{MAX_ADOPTED, adopt};
 pub use fault::LedgerFault;
 pub use statement::{Part, Statement};
 

@@ -103,8 +103,14 @@ async fn p1_a_participant_killed_between_debit_and_send_never_under_reports() {
     }
     site.serve();
     world.released().await;
+    let metrics = site.http().text("/metrics").await;
     assert!(site.terminate());
     let shown = site.run(&["ledger", "show"]);
+    for (name, told) in [("spent", &shown.result["spent"]["epsilon"]), ("left", &shown.result["left"])] {
+        let metric = format!("ringfence_privacy_epsilon_{name} ");
+        let said: f64 = metrics.lines().find_map(|line| line.strip_prefix(&metric)).unwrap().parse().unwrap();
+        assert!((said - told.as_f64().unwrap()).abs() < 1e-9, "{metric}: {said} and {told}");
+    }
     for round in 1..=ROUNDS {
         let (training, evaluation) =
             (debits(&shown.result, "training round", round), debits(&shown.result, "evaluation of round", round));

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use serde::Serialize;
 use shared::privacy::{LedgerHead, Mechanism};
 use shared_ops::cli::{Exit, Failure, Format, print};
@@ -12,7 +12,7 @@ use shared_ops::clock::SystemClock;
 use shared_privacy::accountant::DEFAULT_SAMPLING_RATE;
 
 use crate::config::Config;
-use crate::ledger::adopt;
+use crate::ledger::{MAX_ADOPTED, adopt};
 use crate::site::Site;
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// one never had.
     Adopt {
         /// The last debit that the coordinator knows, as its refusal says
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = value_parser!(u64).range(..=MAX_ADOPTED))]
         at_least: u64,
         /// Say what would be recorded, and record nothing
         #[arg(long)]

@@ -2,11 +2,14 @@
 //! nobody can know less than everything was spent.
 
 use shared::audit::AuditKind;
+use shared::privacy::PrivacyUnit;
 use shared_privacy::ledger::Debit;
 
 use super::{DATA_SET, Keeping, audited};
 use crate::error::SiteError;
-use shared::privacy::PrivacyUnit;
+
+/// The highest number of a lost debit that is believed: no ledger has as many, and numbers never run out after it.
+pub const MAX_ADOPTED: u64 = 1 << 40;
 
 /// Appends one debit of unknown cost, which spends the whole budget for good, numbered above every debit that ledger,
 /// counter, audit log or whoever says `at_least` know of; from then on they agree again. Answers the debit; `is_dry`

@@ -36,6 +36,8 @@ const SKEW: Duration = Duration::from_secs(1);
 const LAST_STEP: Duration = Duration::from_secs(2);
 /// Codes of refusals after which the round goes on without this site; the next phase tells how.
 const SITS_OUT: [&str; 4] = ["round-wrong-phase", "round-not-taking-part", "round-delivered", "round-other-candidate"];
+/// Codes of refusals of what is about a round that is over; the next view tells what is due.
+const MOVED_ON: [&str; 2] = ["round-stale", "update-stale"];
 /// Code of the refusal of a ledger that is not the newest.
 const ROLLED_BACK: &str = "ledger-rolled-back";
 /// Codes of refusals after which no round will ever count the update.
@@ -358,10 +360,13 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// The phase that goes on without this site: it came too late, or its ledger bears no more. Any other error stays one.
+/// The phase that goes on without this site: it came too late, or its ledger bears no more; and one that is over. Any other
+/// error stays one.
 fn sat_out(view: Option<&RoundView>, error: SiteError) -> Result<(RoundNumber, Phase), SiteError> {
     let goes_on = match &error {
-        SiteError::Wire(error) => error.remote_code().is_some_and(|code| SITS_OUT.contains(&code)),
+        SiteError::Wire(error) => {
+            error.remote_code().is_some_and(|code| SITS_OUT.contains(&code) || MOVED_ON.contains(&code))
+        }
         SiteError::Admission(_) | SiteError::Masking(_) | SiteError::Privacy(PrivacyError::BudgetExceeded { .. }) => {
             true
         }

@@ -144,6 +144,14 @@ async fn an_update_that_was_prepared_before_a_restart_is_delivered_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_joins_a_round_that_is_over_goes_on_with_the_next() {
+    let (running, lone, credentials) = enrolled(Script { late_joins: 1, ..Script::default() }).await;
+    let (_, steps) = take_part(&running, &lone, credentials).await;
+    assert_eq!(steps, ["joined 2", "delivered 2", "evaluated 2"]);
+    assert_eq!(lone.site.ledger.debits().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_late_update_is_carried_into_the_round_that_collects() {
     let late = shared::participation::LatePolicy::Carry { rounds: 1 };
     let (running, lone, credentials) = enrolled(Script { late, late_uploads: 1, ..Script::default() }).await;

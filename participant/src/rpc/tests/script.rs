@@ -15,6 +15,8 @@ pub(super) struct Script {
     pub(super) late_uploads: usize,
     /// The task's late policy.
     pub(super) late: LatePolicy,
+    /// How many joins come when their round is over, so that the next one is announced.
+    pub(super) late_joins: usize,
     /// How many ledgers are refused as rolled back.
     pub(super) disowned: usize,
     /// Whether the site is quarantined.
@@ -32,6 +34,7 @@ impl Default for Script {
             broken_uploads: 0,
             late_uploads: 0,
             late,
+            late_joins: 0,
             disowned: 0,
             shut_out: false,
             ends_before_it_answers: false,

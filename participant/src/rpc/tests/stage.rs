@@ -255,6 +255,10 @@ impl Federation for Stage {
         if self.script.lock().unwrap().shut_out {
             return Err(refused("participant-quarantined"));
         }
+        if self.takes(|script| &mut script.late_joins) {
+            self.next_round();
+            return Err(refused("update-stale"));
+        }
         self.view.send_modify(|view| {
             view.caller_joined = true;
             view.phase = Phase::Collecting;
