@@ -10,17 +10,20 @@
 //! 2⁻³¹ to 2⁻³² times σ ([`rounding`]). What is post-processing: the last step from the grid to `f32`. What the caller
 //! answers for: that the vector's L2 sensitivity is what the accountant is told.
 
+mod envelope;
 mod normal;
 mod rounding;
+mod wedge;
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use rand::SeedableRng;
 use rand::rngs::SysRng;
-use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use crate::PrivacyError;
+use envelope::ENVELOPE;
 use rounding::Grid;
 
 /// The standard deviations that noise may have; 2⁻⁴⁰ and 2⁴⁰.
@@ -61,57 +64,12 @@ impl GaussianNoise {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(PrivacyError::NotFinite { index });
         }
+        let envelope = &*ENVELOPE;
         for value in values {
-            let noise = normal::sample(&mut self.rng);
+            let noise = normal::sample(envelope, &mut self.rng);
             *value = grid.round_sum(*value, noise, &mut self.rng);
         }
         Ok(())
-    }
-}
-
-/// A real number uniform in [0, 1), known to as many 32-bit digits as somebody asked for. Short digits spare
-/// randomness, which is what a draw mostly costs; the second has its place because the rounding always asks for it.
-#[derive(Debug, Clone)]
-struct Uniform {
-    first: u32,
-    second: Option<u32>,
-    more: Vec<u32>,
-}
-
-impl Uniform {
-    #[inline]
-    fn new(rng: &mut impl Rng) -> Self {
-        Self { first: rng.next_u32(), second: None, more: Vec::new() }
-    }
-
-    /// The digit of weight 2^(−32·(`index` + 1)).
-    #[inline]
-    fn digit(&mut self, index: usize, rng: &mut impl Rng) -> u32 {
-        match index {
-            0 => self.first,
-            1 => *self.second.get_or_insert_with(|| rng.next_u32()),
-            _ => self.later_digit(index - 2, rng),
-        }
-    }
-
-    #[cold]
-    fn later_digit(&mut self, index: usize, rng: &mut impl Rng) -> u32 {
-        while self.more.len() <= index {
-            self.more.push(rng.next_u32());
-        }
-        self.more.get(index).copied().unwrap_or_default()
-    }
-
-    /// Whether `self < other`; draws further digits as long as all known ones are equal.
-    #[inline]
-    fn less_than(&mut self, other: &mut Self, rng: &mut impl Rng) -> bool {
-        if self.first != other.first { self.first < other.first } else { self.less_beyond_first(other, rng) }
-    }
-
-    #[cold]
-    fn less_beyond_first(&mut self, other: &mut Self, rng: &mut impl Rng) -> bool {
-        let differing = (1..).map(|index| (self.digit(index, rng), other.digit(index, rng)));
-        differing.into_iter().find(|(left, right)| left != right).is_some_and(|(left, right)| left < right)
     }
 }
 

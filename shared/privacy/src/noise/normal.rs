@@ -1,131 +1,115 @@
-//! Exact sampling from the standard normal distribution: Algorithm N of Karney, "Sampling exactly from the normal
-//! distribution" (ACM Transactions on Mathematical Software 42:1, 2016; arXiv:1303.6257).
+//! Exact sampling from the standard normal distribution, by rejection from [`super::envelope`]'s steps.
 //!
-//! Every trial compares uniform deviates or uniform integers, never a rounded probability. There is no floating-point
-//! number in this file.
+//! A deviate is a magnitude with a sign, and a magnitude is a cell with a place in it, uniform over the *real* numbers,
+//! whose bits are drawn as they are asked for. Blocks need no trial. A trial in a wedge or in the tail compares intervals
+//! ([`super::wedge`]), so that bits not drawn yet are as uniform after it as before. This file knows no floating-point
+//! number.
 
 use rand::Rng;
 
-use super::Uniform;
+use super::envelope::{CELL_BITS, CELLS, ENVELOPE, Envelope, KNOWN_BITS, Remainder, Wedge, signed};
+use super::wedge::Trial;
 
-/// No deviate is beyond this many standard deviations; the distribution has less than 2^−700000 of its mass there.
-const MAX_INTEGER: u64 = 1 << 10;
+/// No deviate is beyond so many standard deviations; the distribution has less than 2^−700000 of its mass there.
+const MAX_PIECES: u32 = 1 << 10;
 
-/// A standard normal deviate, `integer` + fraction, whose fraction's digits are drawn as they are asked for.
+/// A magnitude in [`known`, `known` + 1) multiples of 2^−[`KNOWN_BITS`], and the 64-bit digits that follow, as far as
+/// they were drawn.
+#[derive(Debug, Clone)]
+pub(super) struct Magnitude {
+    pub(super) known: u64,
+    pub(super) digits: Vec<u64>,
+}
+
+/// A standard normal deviate: in [`known`, `known` + 1) multiples of 2^−[`KNOWN_BITS`].
 #[derive(Debug, Clone)]
 pub(super) struct Normal {
-    /// The greatest integer that is not above the deviate; magnitude at most 2¹⁰.
-    pub(super) integer: i64,
-    fraction: Uniform,
-    /// All ones for a negative deviate: −(k + x) = −(k + 1) + (1 − x), and 1 − x has the complements of x's digits.
-    mask: u64,
+    pub(super) known: i64,
+    /// The digits of the magnitude that were drawn already.
+    digits: Vec<u64>,
 }
 
 impl Normal {
-    fn new(magnitude: i64, fraction: Uniform, negative: bool) -> Self {
-        if negative {
-            Self { integer: -magnitude - 1, fraction, mask: u64::MAX }
-        } else {
-            Self { integer: magnitude, fraction, mask: 0 }
-        }
+    #[inline]
+    pub(super) fn new(known: i64) -> Self {
+        Self { known, digits: Vec::new() }
     }
 
-    /// The fraction's 64-bit digit of weight 2^(−64·(`index` + 1)).
-    #[inline]
+    /// The 64-bit digit after `index` others that follow the known bits; complements of the magnitude's where the
+    /// deviate is negative, as its known bits are.
     pub(super) fn digit(&mut self, index: usize, rng: &mut impl Rng) -> u64 {
-        let high = u64::from(self.fraction.digit(2 * index, rng));
-        let low = u64::from(self.fraction.digit(2 * index + 1, rng));
-        (high << 32 | low) ^ self.mask
+        while self.digits.len() <= index {
+            self.digits.push(rng.next_u64());
+        }
+        let digit = self.digits.get(index).copied().unwrap_or_default();
+        if self.known < 0 { !digit } else { digit }
     }
 
     #[cfg(test)]
-    pub(super) fn of_digits(integer: i64, digits: &[u64]) -> Self {
-        let halves = digits.iter().flat_map(|digit| [digit >> 32, digit & u64::from(u32::MAX)]);
-        let mut halves = halves.map(|half| u32::try_from(half).unwrap());
-        let first = halves.next().unwrap();
-        Self { integer, fraction: Uniform { first, second: halves.next(), more: halves.collect() }, mask: 0 }
+    pub(super) fn of_digits(known: i64, digits: &[u64]) -> Self {
+        Self { known, digits: digits.to_vec() }
     }
 }
 
-/// Algorithm N.
+/// A deviate. `envelope` is [`ENVELOPE`], taken once for many.
 #[inline]
-pub(super) fn sample(rng: &mut impl Rng) -> Normal {
+pub(super) fn sample(envelope: &Envelope, rng: &mut impl Rng) -> Normal {
+    envelope.in_a_block(rng.next_u64()).map_or_else(|| sample_remainder(rng), Normal::new)
+}
+
+/// A deviate, where the first word asks for the remainder.
+#[cold]
+#[inline(never)]
+fn sample_remainder(rng: &mut impl Rng) -> Normal {
     loop {
-        let Some(k) = half_gaussian_integer(rng) else { continue };
-        let mut x = Uniform::new(rng);
-        if (0..=k).all(|_| accepts_fraction(k, &mut x, rng)) {
-            let magnitude = i64::try_from(k).unwrap_or(i64::MAX);
-            return Normal::new(magnitude, x, coin(rng));
+        if let Some(normal) = draw_remainder(rng) {
+            return normal;
+        }
+        if let Some(known) = ENVELOPE.in_a_block(rng.next_u64()) {
+            return Normal::new(known);
         }
     }
 }
 
-/// Steps N1 and N2: k with probability proportional to exp(−k²/2), or `None` where step N2 rejects.
-#[inline]
-fn half_gaussian_integer(rng: &mut impl Rng) -> Option<u64> {
-    let k = (0..MAX_INTEGER).find(|_| !bernoulli_exp_half(rng))?;
-    (0..k * k.saturating_sub(1)).all(|_| bernoulli_exp_half(rng)).then_some(k)
+/// One draw from the remainder; `None` where it is rejected, and everything is to be drawn anew.
+fn draw_remainder(rng: &mut impl Rng) -> Option<Normal> {
+    let unit = uniform_below(ENVELOPE.remainder(), rng);
+    let trial = match ENVELOPE.of_remainder(unit) {
+        Remainder::Wedge(wedge) => Trial { wedge, doublings: 0 },
+        Remainder::Tail => tail_piece(rng)?,
+        Remainder::Empty => return None,
+    };
+    accept(trial, rng)
 }
 
-/// Algorithm H: true with probability exp(−1/2), by von Neumann's descending runs that begin below 1/2.
-#[inline]
-fn bernoulli_exp_half(rng: &mut impl Rng) -> bool {
-    const HALF: u32 = 1 << 31;
-    let mut last = Uniform::new(rng);
-    if last.first >= HALF {
-        return true;
-    }
-    let mut even = false;
+/// The tail's one unit is halved again and again, by coins, over pieces that are each one deviation long: piece i, from
+/// 6 + i deviations, has 2^−(i+1) of it, that is 2^−(i+1)/64 a cell. One cell of it, all alike.
+fn tail_piece(rng: &mut impl Rng) -> Option<Trial> {
+    let piece = (0..MAX_PIECES).find(|_| rng.next_u64() >> 63 == 1)?;
+    let cell = CELLS + (piece << CELL_BITS) + uniform_below(1 << CELL_BITS, rng);
+    Some(Trial { wedge: Wedge { cell, floor: 0, rise: 1 }, doublings: piece + 1 + CELL_BITS })
+}
+
+/// A place in the trial's cell, if the trial accepts it.
+fn accept(trial: Trial, rng: &mut impl Rng) -> Option<Normal> {
+    let place_bits = KNOWN_BITS - CELL_BITS;
+    let word = rng.next_u64();
+    let known = u64::from(trial.wedge.cell) << place_bits | word >> (u64::BITS - place_bits);
+    let mut magnitude = Magnitude { known, digits: Vec::new() };
+    let accepted = trial.accepts(&mut magnitude, rng);
+    accepted.then(|| Normal { known: signed(known, word & 1 == 1), digits: magnitude.digits })
+}
+
+/// A uniform number below `bound`: the lowest bits of a word that can hold it, until they do.
+fn uniform_below(bound: u32, rng: &mut impl Rng) -> u32 {
+    let mask = u64::from(bound.next_power_of_two() - 1);
     loop {
-        let mut next = Uniform::new(rng);
-        if !next.less_than(&mut last, rng) {
-            return even;
-        }
-        last = next;
-        even = !even;
-    }
-}
-
-/// Algorithm B: true with probability exp(−x(2k + x)/(2k + 2)).
-#[inline]
-fn accepts_fraction(k: u64, x: &mut Uniform, rng: &mut impl Rng) -> bool {
-    let mut first = Uniform::new(rng);
-    if !(first.less_than(x, rng) && below_slope(k, x, rng)) {
-        return true;
-    }
-    let mut last = first;
-    let mut even = false;
-    loop {
-        let mut next = Uniform::new(rng);
-        if !(next.less_than(&mut last, rng) && below_slope(k, x, rng)) {
-            return even;
-        }
-        last = next;
-        even = !even;
-    }
-}
-
-/// True with probability (2k + x)/(2k + 2): the integer part of a uniform deviate times 2k + 2 decides, or is 2k and
-/// leaves the decision to its fraction, uniform again.
-#[inline]
-fn below_slope(k: u64, x: &mut Uniform, rng: &mut impl Rng) -> bool {
-    let part = uniform_below(2 * k + 2, rng);
-    part < 2 * k || (part == 2 * k && Uniform::new(rng).less_than(x, rng))
-}
-
-/// A uniform integer below `bound` < 2³² (Lemire 2019, with rejection).
-#[inline]
-fn uniform_below(bound: u64, rng: &mut impl Rng) -> u64 {
-    const DIGIT: u64 = 1 << 32;
-    loop {
-        let product = u64::from(rng.next_u32()) * bound;
-        let low = product % DIGIT;
-        if low >= bound || low >= DIGIT % bound {
-            return product / DIGIT;
+        let candidate = u32::try_from(rng.next_u64() & mask).unwrap_or(u32::MAX);
+        if candidate < bound {
+            return candidate;
         }
     }
 }
 
-fn coin(rng: &mut impl Rng) -> bool {
-    rng.next_u32() >> 31 == 1
-}
+#[cfg(test)]
+mod tests;
