@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::document::SignedDocument;
-use shared::masking::{Agreement, Element, Reveal};
+use shared::masking::{Agreement, Element, NormClaim, OpenedUpdate, Reveal};
 use shared::release::RoundRecord;
 use shared::round::RoundState;
 use shared::store::Store;
@@ -16,7 +16,7 @@ use shared::task::Task;
 use shared::update::{Evaluation, Join, UpdateHeader};
 use shared::{Clock, Digest, ParamVector, ParticipantId, RoundId, TaskId};
 use shared_crypto::{PublicKey, SigningKey};
-use shared_wire::{Heartbeat, JoinRequest, MaskingStage, RoundView, SealedShare, UpdateOpen};
+use shared_wire::{Heartbeat, JoinRequest, MaskingStage, ProofRequest, RoundView, SealedShare, UpdateOpen};
 
 pub use crate::blob::memory::MemoryDisk;
 pub use crate::blob::{Disk, DiskFile};
@@ -192,6 +192,30 @@ impl Core {
     pub fn sealed_shares(&self, caller: &ParticipantId, task_id: &TaskId) -> Result<Vec<SealedShare>, Error> {
         let driver = self.driver(task_id)?;
         masking::sealed_shares(&self.context, &driver.task().task, &driver.snapshot().state, caller)
+    }
+
+    /// Takes the opened updates of `documents`, each from whom it names as sender, in one batch.
+    pub fn open_update(
+        &mut self,
+        documents: &[(ParticipantId, SignedDocument)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.offer_all(documents, |core, (sender, document)| {
+            let opened: OpenedUpdate = intake::open(document, &*core.sender(sender)?)?;
+            let driver = core.driver(&opened.round_id.task_id)?;
+            masking::opened(&core.context, &driver.task().task, document, &opened, &driver.snapshot())
+        })
+    }
+
+    /// Takes proofs, each from whom it names as sender, in one batch.
+    pub fn prove_update(
+        &mut self,
+        requests: &[(ParticipantId, ProofRequest)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.offer_all(requests, |core, (sender, request)| {
+            let said: NormClaim = intake::open(&request.said, &*core.sender(sender)?)?;
+            let driver = core.driver(&said.round_id.task_id)?;
+            masking::proven(&core.context, &driver.task().task, request, &said, &driver.snapshot())
+        })
     }
 
     /// Takes the agreements of `documents`, each from whom it names as sender, in one batch.

@@ -91,6 +91,9 @@ pub(crate) enum Evidence {
     JoinDealing,
     /// The dealing of the secret of an update's own mask, in bytes.
     UpdateDealing,
+    /// A drawn site's secrets, which open its update.
+    Opened,
+    Proof,
     Agreement,
     Reveal,
 }
@@ -103,6 +106,8 @@ pub(crate) fn evidence(round_id: &RoundId, kind: Evidence, participant_id: &Part
         Evidence::Evaluation => "evaluation",
         Evidence::JoinDealing => "join-dealing",
         Evidence::UpdateDealing => "update-dealing",
+        Evidence::Opened => "opened",
+        Evidence::Proof => "proof",
         Evidence::Agreement => "agreement",
         Evidence::Reveal => "reveal",
     };
@@ -113,6 +118,10 @@ pub(crate) fn evidence(round_id: &RoundId, kind: Evidence, participant_id: &Part
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MaskingWord {
     Plan,
+    /// The bytes that the plan has the digest of; nobody's word until they are shown.
+    Beacon,
+    Draw,
+    Challenge,
     Survivors,
     Sum,
 }
@@ -120,6 +129,9 @@ pub(crate) enum MaskingWord {
 pub(crate) fn masking_word(round_id: &RoundId, word: MaskingWord) -> Key {
     let word = match word {
         MaskingWord::Plan => "plan",
+        MaskingWord::Beacon => "beacon",
+        MaskingWord::Draw => "draw",
+        MaskingWord::Challenge => "challenge",
         MaskingWord::Survivors => "survivors",
         MaskingWord::Sum => "sum",
     };

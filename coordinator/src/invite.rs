@@ -17,9 +17,9 @@ pub(crate) fn invited(
     if count >= task.cohort.len() {
         return task.cohort.clone();
     }
-    let root = task.aggregation.rule.root();
+    let root = task.root();
     let mut drawn: Vec<_> = task.cohort.iter().collect();
-    drawn.sort_by_cached_key(|id| (root != Some(*id), !is_present(id), lot(task.seed, number, id)));
+    drawn.sort_by_cached_key(|id| (root.as_ref() != Some(*id), !is_present(id), lot(task.seed, number, id)));
     drawn.into_iter().take(count).cloned().collect()
 }
 

@@ -14,8 +14,8 @@ use shared::update::{Evaluation, Join};
 use shared::{Digest, ReleaseId, RoundId, TaskId};
 use shared_wire::server::{Answers, Certificate, Federation, Heartbeats, Upload};
 use shared_wire::{
-    Bytes, EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, Status, TaskView, UpdateOpen,
-    async_trait,
+    Bytes, EnrolAnswer, JoinRequest, MaskingStage, ProofRequest, ReleaseBundle, RoundView, SealedShare, Status,
+    TaskView, UpdateOpen, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -137,6 +137,14 @@ impl Federation for Rpc {
 
     async fn sealed_shares(&self, caller: Certificate, round_id: RoundId) -> Result<Vec<SealedShare>, Status> {
         Ok(self.find_sealed_shares(caller, round_id).await?)
+    }
+
+    async fn opened_update(&self, caller: Certificate, opened: SignedDocument) -> Result<(), Status> {
+        Ok(self.take_opened_update(caller, opened).await?)
+    }
+
+    async fn proof(&self, caller: Certificate, request: ProofRequest) -> Result<(), Status> {
+        Ok(self.take_proof(caller, request).await?)
     }
 
     async fn reveal(&self, caller: Certificate, reveal: SignedDocument) -> Result<(), Status> {

@@ -45,6 +45,10 @@ pub enum Action {
     Deliver(RoundNumber),
     /// Forget the prepared update: no round will count it any more.
     Drop(RoundNumber),
+    /// Open this site's masked update, for which it was drawn.
+    Open,
+    /// Prove what this site's masked update is.
+    Prove,
     /// Agree on who delivered in a masked round.
     Agree,
     /// Reveal what unmasks the round's sum.
@@ -69,7 +73,9 @@ pub fn due(view: &RoundView, late: LatePolicy, held: &Held) -> Action {
     match view.phase {
         Phase::Announced if view.invited && !has_joined(view, held) => Action::Join,
         Phase::Collecting => collecting(view, held),
-        Phase::Agreeing | Phase::Unmasking if view.caller_accepted => unmasking(view, held),
+        Phase::Opening | Phase::Proving | Phase::Agreeing | Phase::Unmasking if view.caller_accepted => {
+            unmasking(view, held)
+        }
         Phase::Aggregated if view.caller_accepted => aggregated(view, held),
         _ => Action::Wait,
     }
@@ -109,6 +115,8 @@ fn unmasking(view: &RoundView, held: &Held) -> Action {
     match (held.prepared, view.phase) {
         (Some(trained_in), _) => Action::Deliver(trained_in),
         _ if view.caller_done => Action::Wait,
+        (None, Phase::Opening) => Action::Open,
+        (None, Phase::Proving) => Action::Prove,
         (None, Phase::Agreeing) => Action::Agree,
         (None, _) => Action::Reveal,
     }

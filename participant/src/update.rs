@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
 use shared::encoding::{self, Encoding, Residual};
-use shared::masking::MaskedPart;
 use shared::store::{Batch, Key};
 use shared::task::Task;
 use shared::update::{UpdateHeader, UpdateReceipt};
@@ -77,8 +76,8 @@ pub struct Masking {
 struct Outgoing {
     payload: Vec<u8>,
     residual: Option<Residual>,
-    /// What the header says of its masks, and the dealing that belongs to them.
-    masked: Option<(MaskedPart, Vec<u8>)>,
+    /// What the header says of its masks, and what belongs to them.
+    masked: Option<MaskedUpdate>,
 }
 
 /// The updates of a site.
@@ -174,9 +173,9 @@ impl Updates {
             agreement: &site.agreement,
             coordinator: masking.coordinator,
         };
-        let MaskedUpdate { payload, said, dealing } =
-            member.mask(&masking.plan, &masking.key, update, &mut draws.rounding)?;
-        Ok(Outgoing { payload, residual: None, masked: Some((said, dealing)) })
+        let mut masked = member.mask(&masking.plan, &masking.key, update, &mut draws.rounding)?;
+        let payload = std::mem::take(&mut masked.payload);
+        Ok(Outgoing { payload, residual: None, masked: Some(masked) })
     }
 
     /// The task's encoding that this site takes.
@@ -223,7 +222,7 @@ impl Updates {
             byte_count: digests.byte_count(),
             payload: digests.payload(),
             local_steps: assignment.task.recipe.local_steps,
-            masked: masked.as_ref().map(|(said, _)| said.clone()),
+            masked: masked.as_ref().map(|masked| masked.said.clone()),
         };
         drop(payload);
         let write = |part, params: Option<&ParamVector>| {
@@ -238,8 +237,9 @@ impl Updates {
         let mut batch = Batch::new()
             .put(Key::new(HEADERS, assignment.round_id.to_string()), canonical::encode(&signed)?)
             .put(Key::new(PREPARED, task_id.as_str()), canonical::encode(&prepared)?);
-        if let Some((_, dealing)) = masked {
-            let (used_up, round) = self.site.masked.used_up(&assignment.round_id)?;
+        if let Some(MaskedUpdate { dealing, secrets, .. }) = masked {
+            let shown = Some(&secrets).filter(|_| assignment.task.assurance().asks());
+            let (used_up, round) = self.site.masked.used_up(&assignment.round_id, shown)?;
             batch = batch.put(Key::new(DEALINGS, assignment.round_id.to_string()), dealing).put(used_up, round);
         }
         self.site.store.apply(batch)?;
@@ -302,6 +302,15 @@ impl Updates {
         self.read(HEADERS, &round_id.to_string())
     }
 
+    /// The masked words of the update that this site delivered in a round, as long as it may be asked what they hide.
+    pub fn masked_payload(&self, round_id: &RoundId) -> Result<Vec<u8>, SiteError> {
+        let damaged = || SiteError::DamagedUpdate(round_id.clone());
+        let signed = self.header(round_id)?.ok_or_else(damaged)?;
+        let header: UpdateHeader = self.site.identity.public().open(&signed)?;
+        let payload = self.files(&round_id.task_id).read_payload(round_id.number, header.byte_count)?;
+        payload.filter(|payload| ChunkDigests::of(payload).payload() == header.payload).ok_or_else(damaged)
+    }
+
     /// The receipt for the update that counts in a round, once there is one. It was verified when it was kept.
     pub fn receipt(&self, round_id: &RoundId) -> Result<Option<UpdateReceipt>, SiteError> {
         let Some(signed) = self.read::<SignedDocument>(RECEIPTS, &round_id.to_string())? else { return Ok(None) };
@@ -313,7 +322,13 @@ impl Updates {
         const ALL: [Part; 3] = [Part::Payload, Part::Residual, Part::Correction];
         let prepared = self.prepared(task_id)?.map(|round| (round, ALL.as_slice()));
         let carried: Option<Carried> = self.read(CARRIED, task_id.as_str())?;
-        let carried = carried.map(|carried| (carried.round, [Part::Residual, Part::Correction].as_slice()));
+        let carried = carried.map(|carried| -> Result<_, SiteError> {
+            // A site that may be asked what its masked update is looks it up there.
+            let round_id = RoundId { task_id: task_id.clone(), number: carried.round };
+            let is_asked = self.site.masked.has_masks(&round_id)?;
+            Ok((carried.round, if is_asked { ALL.as_slice() } else { [Part::Residual, Part::Correction].as_slice() }))
+        });
+        let carried = carried.transpose()?;
         self.files(task_id).sweep(&prepared.into_iter().chain(carried).collect::<Vec<_>>());
         Ok(())
     }

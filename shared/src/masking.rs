@@ -6,20 +6,24 @@
 //! neighbours, and the survivors of a round reveal of each site one kind or the other, never both. The arithmetic on
 //! keys, shares and masks is `shared-crypto`'s.
 
+mod assurance;
 mod document;
 pub mod label;
+mod layout;
 mod terms;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use assurance::{Assurance, Challenge, Draw, MAX_PROVEN, NormClaim, OpenedUpdate};
 pub use document::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+pub use layout::Layout;
 pub use terms::{RosterKeys, SecureAggregation, threshold};
 
 use crate::Digest;
 
-/// How many words carry the blinding of a commitment behind the words of the update: 16 bits of it in each.
+/// How many words carry the blinding of each commitment behind the words of the update: 16 bits of it in each.
 pub const BLINDING_WORDS: usize = 16;
 /// The most neighbours that a site shares masks and secrets with.
 pub const MAX_NEIGHBOURS: usize = 128;
@@ -69,8 +73,9 @@ pub struct MaskingOffer {
 pub struct MaskedPart {
     /// Digest of the signed [`MaskingPlan`] that the masks were made for.
     pub plan: Digest,
-    /// Blinded Pedersen commitment to the update before it was masked.
-    pub commitment: Element,
+    /// Blinded Pedersen commitments to the update before it was masked, one for each of its rows
+    /// ([`SecureAggregation::layout`]).
+    pub commitments: Vec<Element>,
     /// The public part of the secret that the site's own mask is made of.
     pub self_mask: Element,
     /// SHA-256 of the dealing of that secret.

@@ -1,6 +1,6 @@
 //! One round as a pure state machine: `Announced → Collecting → Collected → Aggregated → Evaluated → Committed`, or
-//! `Aborted` from any but the last. A masked round goes `Collecting → Agreeing → Unmasking → Collected`. One file per
-//! phase.
+//! `Aborted` from any but the last. A masked round goes `Collecting → Agreeing → Unmasking → Collected`, with `Opening`
+//! or `Proving` or both before `Agreeing` where its task asks for them. One file per phase.
 //!
 //! The machine is driven by events and persisted as events; a restarted coordinator replays them and goes on. It never
 //! looks at a clock: [`RoundState::due`] says which event the passing of time calls for. It knows nobody's connection:
@@ -13,7 +13,9 @@ mod collected;
 mod collecting;
 mod evaluated;
 mod event;
+mod opening;
 mod plan;
+mod proving;
 mod unmasking;
 
 use std::collections::BTreeSet;
@@ -28,7 +30,9 @@ pub use collected::Collected;
 pub use collecting::Collecting;
 pub use evaluated::{Evaluated, Tally};
 pub use event::RoundEvent;
+pub use opening::Opening;
 pub use plan::{AcceptedUpdate, RoundPlan};
+pub use proving::Proving;
 pub use unmasking::{Survived, Unmasking};
 
 use crate::{Digest, Explain, ParticipantId, RoundNumber, Timestamp};
@@ -40,6 +44,10 @@ pub enum RoundState {
     Announced(Announced),
     /// Those who joined may deliver their updates.
     Collecting(Collecting),
+    /// The set of masked updates is closed; those who were drawn open theirs.
+    Opening(Opening),
+    /// The set of masked updates is closed; all prove what theirs are.
+    Proving(Proving),
     /// The set of masked updates is closed; survivors agree on who delivered.
     Agreeing(Agreeing),
     /// Survivors reveal what unmasks the sum.
@@ -99,6 +107,11 @@ pub enum AbortReason {
         present: u32,
         /// How many were needed.
         needed: u32,
+    },
+    /// The participant by whose update the others are measured did not open it.
+    NoRoot {
+        /// Who.
+        root: ParticipantId,
     },
     /// The aggregate could not be computed.
     AggregateFailed {
@@ -191,6 +204,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => &state.plan,
             Self::Collecting(state) => &state.plan,
+            Self::Opening(state) => &state.survived.plan,
+            Self::Proving(state) => &state.survived.plan,
             Self::Agreeing(state) => &state.survived.plan,
             Self::Unmasking(state) => &state.survived.plan,
             Self::Collected(state) => &state.plan,
@@ -206,6 +221,8 @@ impl RoundState {
         match self {
             Self::Announced(_) => "announced",
             Self::Collecting(_) => "collecting",
+            Self::Opening(_) => "opening",
+            Self::Proving(_) => "proving",
             Self::Agreeing(_) => "agreeing",
             Self::Unmasking(_) => "unmasking",
             Self::Collected(_) => "collected",
@@ -226,6 +243,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => state.plan.cohort.difference(&state.joined).collect(),
             Self::Collecting(state) => state.awaited().collect(),
+            Self::Opening(state) => state.missing().collect(),
+            Self::Proving(state) => state.survived.without(&state.proven).collect(),
             Self::Agreeing(state) => state.survived.without(&state.agreed).collect(),
             Self::Unmasking(state) => state.survived.without(&state.revealed).collect(),
             Self::Aggregated(state) => {
@@ -240,6 +259,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => Some(&state.lost),
             Self::Collecting(state) => Some(&state.lost),
+            Self::Opening(state) => Some(&state.survived.lost),
+            Self::Proving(state) => Some(&state.survived.lost),
             Self::Agreeing(state) => Some(&state.survived.lost),
             Self::Unmasking(state) => Some(&state.survived.lost),
             Self::Aggregated(state) => Some(&state.lost),
@@ -252,6 +273,8 @@ impl RoundState {
         match self {
             Self::Announced(state) => Some(state.deadline()),
             Self::Collecting(state) => Some(state.deadline()),
+            Self::Opening(state) => Some(state.deadline()),
+            Self::Proving(state) => Some(state.deadline()),
             Self::Agreeing(state) => Some(state.deadline()),
             Self::Unmasking(state) => Some(state.deadline()),
             Self::Aggregated(state) => Some(state.deadline()),
@@ -259,12 +282,19 @@ impl RoundState {
         }
     }
 
-    /// The event that closes the present phase at `now`: everybody is there, or the deadline has passed.
+    /// The event that closes the present phase at `now`: everybody is there, or the deadline has passed. Whom it names,
+    /// whoever drives the round fills in: who is drawn, and whose proof does not hold.
     pub fn due(&self, now: Timestamp) -> Option<RoundEvent> {
         let late = self.deadline().is_some_and(|deadline| now >= deadline);
         match self {
             Self::Announced(state) if late || state.is_full() => Some(RoundEvent::JoinClosed { at: now }),
-            Self::Collecting(state) if late || state.is_full() => Some(RoundEvent::CollectionClosed { at: now }),
+            Self::Collecting(state) if late || state.is_full() => {
+                Some(RoundEvent::CollectionClosed { drawn: BTreeSet::new(), at: now })
+            }
+            Self::Opening(state) if late || state.is_full() => Some(RoundEvent::OpeningsClosed { at: now }),
+            Self::Proving(state) if late || state.is_full() => {
+                Some(RoundEvent::ProofsClosed { weightless: BTreeSet::new(), at: now })
+            }
             Self::Agreeing(state) if late || state.is_full() => Some(RoundEvent::AgreementClosed { at: now }),
             Self::Unmasking(state) if late || state.is_full() => Some(RoundEvent::RevealsClosed { at: now }),
             Self::Aggregated(state) if late || state.is_full() => Some(RoundEvent::EvaluationClosed { at: now }),
@@ -286,6 +316,8 @@ impl RoundState {
             (state, RoundEvent::Aborted { reason, at }) => Some(Ok(Change::To(state.abort(reason.clone(), *at)))),
             (Self::Announced(state), _) => state.advance(event),
             (Self::Collecting(state), _) => state.advance(event),
+            (Self::Opening(state), _) => state.advance(event),
+            (Self::Proving(state), _) => state.advance(event),
             (Self::Agreeing(state), _) => state.advance(event),
             (Self::Unmasking(state), _) => state.advance(event),
             (Self::Collected(state), _) => state.advance(event),

@@ -15,7 +15,7 @@ use crate::document::Document;
 use crate::encoding::Encoding;
 use crate::feature::FeatureViewRef;
 use crate::local::LocalTraining;
-use crate::masking::{self, SecureAggregation};
+use crate::masking::{self, Assurance, SecureAggregation};
 use crate::participation::Participation;
 use crate::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use crate::{Explain, ParticipantId, TaskId, Timestamp};
@@ -187,7 +187,8 @@ pub struct Deadlines {
     pub collect_ms: u64,
     /// For participants to evaluate the candidate.
     pub evaluate_ms: u64,
-    /// For the survivors of a masked round to agree, and as long again to reveal.
+    /// For the survivors of a masked round to agree, as long again to reveal, and before both as long again to open and to
+    /// prove where the task asks for it.
     #[serde(default = "unmask_ms")]
     pub unmask_ms: u64,
 }
@@ -257,6 +258,16 @@ impl Task {
     pub fn unmasking_threshold(&self) -> Option<u32> {
         let threshold = u32::try_from(masking::threshold(self.cohort.len())).unwrap_or(u32::MAX);
         self.secure_aggregation.as_ref().map(|_| threshold)
+    }
+
+    /// What is asked of updates that nobody sees; nothing where everybody does.
+    pub fn assurance(&self) -> Assurance {
+        self.secure_aggregation.as_ref().map(|terms| terms.assurance.clone()).unwrap_or_default()
+    }
+
+    /// By whose update the others are measured: by the rule, or by what is asked of updates that nobody sees.
+    pub fn root(&self) -> Option<ParticipantId> {
+        self.aggregation.rule.root().cloned().or_else(|| self.assurance().root().cloned())
     }
 
     /// How many numbers one update has: the change of the model and, for SCAFFOLD, that of the control variate.

@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".ringfence.federation.v1.Chunk")
         .bytes(".ringfence.federation.v1.JoinRequest.dealing")
+        .bytes(".ringfence.federation.v1.ProofRequest.proof")
         .bytes(".ringfence.federation.v1.UpdateOpen.dealing")
         .codec_path("crate::codec::LeanCodec")
         .compile_fds(descriptors)?;

@@ -4,6 +4,8 @@
 mod crashes;
 mod federation;
 mod lies;
+mod opening;
+mod proving;
 mod shares;
 mod site;
 mod too_few;

@@ -8,12 +8,12 @@ use shared::round::Tally;
 use crate::process::until;
 use crate::world::{Site, World, task};
 
-/// A masked task for `sites` of which `quorum` must deliver.
-fn masked(sites: &[Site], quorum: usize, rounds: u32, steps: u32) -> Value {
+/// A masked task for `sites` of which `quorum` must deliver, and which asks this of updates that nobody sees.
+fn masked(sites: &[Site], quorum: usize, (rounds, steps): (u32, u32), assurance: &Value) -> Value {
     let names: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
     let mut wanted = task(&names, rounds, steps);
     wanted["quorum"] = json!(quorum);
-    wanted["secure_aggregation"] = json!({"clip_norm": 20.0, "value_bits": 20});
+    wanted["secure_aggregation"] = json!({"clip_norm": 20.0, "assurance": assurance});
     wanted
 }
 
@@ -28,10 +28,10 @@ async fn serves(site: &Site, release_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn masked_sites_learn_and_every_round_is_checked_from_its_sum() {
+async fn masked_sites_learn_and_prove_what_they_send_and_every_round_is_checked_from_its_sum() {
     let world = World::start();
     let mut sites = [world.site(1).await, world.site(2).await, world.site(3).await];
-    world.create_task(&masked(&sites, 3, 2, 200)).await;
+    world.create_task(&masked(&sites, 3, (2, 200), &json!({"kind": "norm_proofs"}))).await;
     sites.iter_mut().for_each(Site::serve);
     let release_id = world.released().await;
     for site in &sites {
@@ -58,7 +58,7 @@ async fn a_site_that_is_killed_after_it_joined_drops_out_and_the_sum_is_that_of_
         sites.push(world.site(number).await);
     }
     // Trains so long that there is time to kill it, and the others are waited for.
-    world.create_task(&masked(&sites, 3, 1, 2_000)).await;
+    world.create_task(&masked(&sites, 3, (1, 2_000), &json!({"kind": "openings", "sites": 1}))).await;
     sites.iter_mut().for_each(Site::serve);
     world.round_until(1, "collecting", |view| view["phase"] == "collecting").await;
     sites[3].kill();

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use shared::aggregate::{AggregateError, InRange};
 use shared::document::SignedDocument;
 use shared::encoding::Decoder;
-use shared::masking::BLINDING_WORDS;
 use shared::round::{AcceptedUpdate, IllegalTransition, RoundEvent, RoundPlan, RoundState};
 use shared::store::{Key, Store};
 use shared::task::Task;
@@ -153,7 +152,8 @@ fn check_terms(task: &Task, header: &UpdateHeader) -> Result<(), IntakeError> {
     if !task.encodings.contains(&header.encoding) {
         return Err(IntakeError::Encoding);
     }
-    let values = task.update_len().saturating_add(header.masked.as_ref().map_or(0, |_| BLINDING_WORDS));
+    let len = task.update_len();
+    let values = task.secure_aggregation.as_ref().map_or(len, |terms| terms.words(len));
     let expected = u64::try_from(header.encoding.encoded_len(values)).unwrap_or(u64::MAX);
     if header.byte_count != expected {
         return Err(IntakeError::Length { expected, found: header.byte_count });

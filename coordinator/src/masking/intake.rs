@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shared::document::SignedDocument;
-use shared::masking::{Agreement, Element, Reveal};
+use shared::masking::{Agreement, Element, NormClaim, OpenedUpdate, Reveal};
 use shared::round::{IllegalTransition, RoundEvent, RoundState};
 use shared::task::Task;
 use shared::update::{Join, UpdateHeader};
@@ -22,6 +22,18 @@ use crate::round::driver::Proposal;
 type Writes = Vec<(shared::store::Key, Vec<u8>)>;
 
 impl OwnDocument for Agreement {
+    fn participant_id(&self) -> &ParticipantId {
+        &self.participant_id
+    }
+}
+
+impl OwnDocument for OpenedUpdate {
+    fn participant_id(&self) -> &ParticipantId {
+        &self.participant_id
+    }
+}
+
+impl OwnDocument for NormClaim {
     fn participant_id(&self) -> &ParticipantId {
         &self.participant_id
     }
@@ -66,7 +78,9 @@ pub(crate) fn check_update(
     let plan = word(&*context.store, &header.round_id, MaskingWord::Plan)?;
     same("masking plan", &document_digest(&plan), &masked.plan)?;
     check_key(task, &header.participant_id, document)?;
-    Commitment::try_from(&masked.commitment)?;
+    let rows = task.secure_aggregation.as_ref().map_or(0, |terms| terms.layout().rows(task.update_len()));
+    same("number of commitments", &rows, &masked.commitments.len())?;
+    masked.commitments.iter().try_for_each(|row| Commitment::try_from(row).map(drop))?;
     check_dealing(task, &header.task_digest, dealing, (masked.dealing, &masked.self_mask))?;
     let key = durable::evidence(&header.round_id, Evidence::UpdateDealing, &header.participant_id);
     Ok(vec![(key, dealing.to_vec())])
@@ -91,14 +105,14 @@ fn check_dealing(
 }
 
 /// Refuses what was signed with another key than the roster has: nobody else in the round would take it.
-fn check_key(task: &Task, participant_id: &ParticipantId, document: &SignedDocument) -> Result<(), Error> {
+pub(super) fn check_key(task: &Task, participant_id: &ParticipantId, document: &SignedDocument) -> Result<(), Error> {
     let terms = task.secure_aggregation.as_ref().ok_or(IntakeError::Masked)?;
     let known = terms.roster.get(participant_id).map(|keys| PublicKey::from_bytes(*keys.identity.as_bytes()).key_id());
     if known == Some(document.key_id) { Ok(()) } else { Err(IntakeError::NotInRoster(participant_id.clone()).into()) }
 }
 
 /// Refuses, and keeps as evidence, what contradicts a document that is kept.
-fn check_first(
+pub(super) fn check_first(
     context: &Context,
     document: &SignedDocument,
     round_id: &RoundId,
@@ -170,7 +184,7 @@ fn dealers<'a>(task: &Task, state: &'a RoundState, holder: &ParticipantId) -> BT
     all.filter(|dealer| circle.are_neighbours(dealer, holder)).collect()
 }
 
-fn proposal(
+pub(super) fn proposal(
     document: &SignedDocument,
     round_id: &RoundId,
     kind: Evidence,

@@ -113,7 +113,7 @@ fn hex(dealing: &SealedDealing) -> String {
 }
 
 /// Keeps the proof and quarantines who it is about; the first proof stands.
-fn convict(
+pub(super) fn convict(
     context: &Context,
     round_id: &RoundId,
     participant_id: &ParticipantId,

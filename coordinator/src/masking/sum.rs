@@ -3,18 +3,19 @@
 //! Masks and sums are words modulo 2³²; the task's terms leave no room for a sum to wrap, so that each word of the
 //! result is the exact integer.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use shared::document::SignedDocument;
 use shared::masking::label::{pair_mask, self_mask};
-use shared::masking::{BLINDING_WORDS, Element, MaskedSum, MaskingPlan, SecureAggregation};
+use shared::masking::{Element, MaskedPart, MaskedSum, MaskingPlan, SecureAggregation};
 use shared::round::Collected;
 use shared::task::Task;
 use shared::update::{Join, UpdateHeader};
-use shared::{ParticipantId, canonical};
+use shared::{Digest, ParticipantId, RoundId, canonical};
 use shared_crypto::document_digest;
 use shared_crypto::masking::{
-    AgreementPublic, Circle, Commitment, CommitmentKey, SecretScalar, Seed, add_masks, blinding_from_sums,
+    AgreementPublic, Circle, Commitment, CommitmentKey, CommittedVector, RoundKey, SecretScalar, Seed, add_masks,
 };
 
 use super::MaskingError;
@@ -42,8 +43,9 @@ pub(crate) struct Unmasked {
     pub(crate) word: SignedDocument,
 }
 
-/// What the masks of a round's survivors leave on their sum.
-struct Masks {
+/// Masks that lie on words.
+#[derive(Default)]
+pub(super) struct Masks {
     /// What was added.
     plus: Vec<Seed>,
     /// What was taken away.
@@ -58,57 +60,115 @@ pub(crate) fn unmask(context: &Context, task: &Task, round: &Collected) -> Resul
     let files = round.accepted.iter().map(|accepted| UpdateFile::open(context, task, accepted));
     let files: Vec<UpdateFile> = files.collect::<Result<_, _>>()?;
     files.iter().try_for_each(UpdateFile::verify)?;
-    let count = task.update_len();
-    let mut words = sum(&files, &masks, count.saturating_add(BLINDING_WORDS))?;
-    let limbs = words.split_off(count);
-    let blinding = blinding_from_sums(limbs.as_slice().try_into().map_err(|_| MaskingError::NotMasked)?);
-    let values: Vec<i32> = words.into_iter().map(u32::cast_signed).collect();
-    check(context, terms, round, &values, &blinding)?;
-    let mut writer = ParamsWriter::new(&context.blobs)?;
-    for block in values.chunks(BLOCK) {
-        writer.write(&block.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
-    }
-    let file = writer.finish()?;
+    let sum = sum(&files, &masks, task, terms)?;
+    check(context, terms, round, &sum)?;
+    let CommittedVector { values, blindings } = sum;
+    let file = write(context, &values)?;
     let word = context.signer.sign(&MaskedSum {
         round_id: round.plan.round_id.clone(),
         survivors: survivors_digest(context, &round.plan.round_id)?,
         sum: file.digest(),
-        blinding: Element::from(*blinding.to_bytes()),
+        blindings: blindings.iter().map(|blinding| Element::from(*blinding.to_bytes())).collect(),
     })?;
     Ok(Unmasked { values, file, word })
 }
 
+/// Words of the grid in a file that nobody names yet.
+pub(super) fn write(context: &Context, values: &[i32]) -> Result<Params, Error> {
+    let mut writer = ParamsWriter::new(&context.blobs)?;
+    for block in values.chunks(BLOCK) {
+        writer.write(&block.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+    }
+    writer.finish()
+}
+
 /// The own masks of those who delivered, and the masks that they share with those who dropped.
 fn masks(context: &Context, task: &Task, round: &Collected, secrets: &Secrets) -> Result<Masks, Error> {
-    let round_id = &round.plan.round_id;
-    let plan_document = word(&*context.store, round_id, MaskingWord::Plan)?;
-    let plan_digest = document_digest(&plan_document);
-    let plan: MaskingPlan = context.signer.public().open(&plan_document)?;
-    let circle = Circle::new(&task.cohort, &round.plan.task_digest);
-    let own = |(owner, secret): (&ParticipantId, &SecretScalar)| {
-        Seed::of_scalar(secret, &self_mask(&plan, plan_digest, owner))
-    };
-    let mut masks = Masks { plus: secrets.self_masks.iter().map(own).collect(), minus: Vec::new() };
-    for delivered in round.accepted.keys().filter(|_| !secrets.round_keys.is_empty()) {
-        let public = round_key(context, round, delivered)?;
-        let dropped = secrets.round_keys.iter().filter(|(dropped, _)| circle.are_neighbours(delivered, dropped));
-        for (dropped, key) in dropped {
-            let seed = key.pair_seed(&public, &pair_mask(&plan, plan_digest, delivered, dropped));
-            if delivered < dropped { masks.plus.push(seed) } else { masks.minus.push(seed) }
-        }
+    let masking = Masking::of(context, task, &round.plan.round_id)?;
+    let mut masks = masking.own(&secrets.self_masks);
+    for (dropped, key) in &secrets.round_keys {
+        // Seen from the one who dropped, a pair's masks have the other sign.
+        let left = masking.pairs(dropped, key, |peer| round.accepted.contains_key(peer));
+        masks.add_pairs(left.map(|pair| Pair { is_added: !pair.is_added, ..pair }));
     }
     Ok(masks)
 }
 
-/// The key with which a participant joined.
-fn round_key(context: &Context, round: &Collected, id: &ParticipantId) -> Result<AgreementPublic, Error> {
-    let join = document(context, &round.plan.round_id, Evidence::Join, id)?;
+impl Masks {
+    pub(super) fn add_pairs(&mut self, pairs: impl IntoIterator<Item = Pair>) {
+        for Pair { seed, is_added } in pairs {
+            if is_added { self.plus.push(seed) } else { self.minus.push(seed) }
+        }
+    }
+}
+
+/// A mask that two sites share, and whether the one of them that is looked at added it.
+pub(super) struct Pair {
+    seed: Seed,
+    is_added: bool,
+}
+
+/// What the masks of a round are made for, and the keys of all who joined it.
+pub(super) struct Masking {
+    plan: MaskingPlan,
+    digest: Digest,
+    circle: Circle,
+    keys: BTreeMap<ParticipantId, AgreementPublic>,
+}
+
+impl Masking {
+    pub(super) fn of(context: &Context, task: &Task, round_id: &RoundId) -> Result<Self, Error> {
+        let document = word(&*context.store, round_id, MaskingWord::Plan)?;
+        let plan: MaskingPlan = context.signer.public().open(&document)?;
+        let circle = Circle::new(&task.cohort, &plan.task_digest);
+        let key = |id: &ParticipantId| Ok((id.clone(), round_key(context, round_id, id)?));
+        let keys = plan.joined.keys().map(key).collect::<Result<_, Error>>()?;
+        Ok(Self { digest: document_digest(&document), circle, plan, keys })
+    }
+
+    /// The masks that are their owners' own.
+    pub(super) fn own(&self, secrets: &BTreeMap<ParticipantId, SecretScalar>) -> Masks {
+        let seed = |(owner, secret)| Seed::of_scalar(secret, &self_mask(&self.plan, self.digest, owner));
+        Masks { plus: secrets.iter().map(seed).collect(), minus: Vec::new() }
+    }
+
+    /// The masks that `owner`, whose round key is `key`, shares with those of its neighbours among `peers`.
+    pub(super) fn pairs<'a>(
+        &'a self,
+        owner: &'a ParticipantId,
+        key: &'a RoundKey,
+        peers: impl Fn(&ParticipantId) -> bool + 'a,
+    ) -> impl Iterator<Item = Pair> + 'a {
+        let is_pair =
+            move |peer: &ParticipantId| peer != owner && self.circle.are_neighbours(owner, peer) && peers(peer);
+        let neighbours = self.keys.iter().filter(move |(peer, _)| is_pair(peer));
+        neighbours.map(move |(peer, public)| {
+            let seed = key.pair_seed(public, &pair_mask(&self.plan, self.digest, owner, peer));
+            Pair { seed, is_added: owner < peer }
+        })
+    }
+
+    /// The key with which a participant joined.
+    pub(super) fn key(&self, id: &ParticipantId) -> Option<&AgreementPublic> {
+        self.keys.get(id)
+    }
+}
+
+fn round_key(context: &Context, round_id: &RoundId, id: &ParticipantId) -> Result<AgreementPublic, Error> {
+    let join = document(context, round_id, Evidence::Join, id)?;
     let join: Join = canonical::decode(join.body.as_bytes())?;
     Ok(AgreementPublic::try_from(&join.masking.ok_or(MaskingError::NotMasked)?.round_key)?)
 }
 
-/// The words of all files, less the masks.
-fn sum(files: &[UpdateFile], masks: &Masks, count: usize) -> Result<Vec<u32>, Error> {
+/// What all files, less the masks, add up to.
+pub(super) fn sum(
+    files: &[UpdateFile],
+    masks: &Masks,
+    task: &Task,
+    terms: &SecureAggregation,
+) -> Result<CommittedVector, Error> {
+    let len = task.update_len();
+    let count = terms.words(len);
     let mut words = vec![0_u32; count];
     let share = count.div_ceil(THREADS).next_multiple_of(BLOCK);
     thread::scope(|scope| {
@@ -118,7 +178,7 @@ fn sum(files: &[UpdateFile], masks: &Masks, count: usize) -> Result<Vec<u32>, Er
             .collect();
         work.into_iter().try_for_each(|part| part.join().map_err(|_| MaskingError::Interrupted)?)
     })?;
-    Ok(words)
+    Ok(CommittedVector::from_words(&words, len, terms.layout().rows(len))?)
 }
 
 fn sum_part(files: &[UpdateFile], masks: &Masks, first: usize, words: &mut [u32]) -> Result<(), Error> {
@@ -138,24 +198,27 @@ fn sum_part(files: &[UpdateFile], masks: &Masks, first: usize, words: &mut [u32]
 }
 
 /// Whether the sum is within what the terms allow, and the one that the survivors committed to.
-fn check(
-    context: &Context,
-    terms: &SecureAggregation,
-    round: &Collected,
-    values: &[i32],
-    blinding: &SecretScalar,
-) -> Result<(), Error> {
+fn check(context: &Context, terms: &SecureAggregation, round: &Collected, sum: &CommittedVector) -> Result<(), Error> {
     let updates = u32::try_from(round.accepted.len()).unwrap_or(u32::MAX);
     let limit = terms.limit().unsigned_abs().saturating_mul(updates);
-    if let Some(index) = values.iter().position(|value| value.unsigned_abs() > limit) {
+    if let Some(index) = sum.values.iter().position(|value| value.unsigned_abs() > limit) {
         return Err(MaskingError::OutOfRange { index }.into());
     }
-    let commitment = |id: &ParticipantId| -> Result<Commitment, Error> {
-        let header = document(context, &round.plan.round_id, Evidence::Update, id)?;
-        let header: UpdateHeader = canonical::decode(header.body.as_bytes())?;
-        Ok(Commitment::try_from(&header.masked.ok_or(MaskingError::NotMasked)?.commitment)?)
-    };
-    let commitments: Vec<Commitment> = round.accepted.keys().map(commitment).collect::<Result<_, _>>()?;
-    let key = CommitmentKey::shared(values.len());
-    Ok(key.verify_sum(&commitments, values, blinding).map_err(|_| MaskingError::Commitments)?)
+    let commitments = |id| Ok(masked_part(context, &round.plan.round_id, id)?.1);
+    let commitments: Vec<Vec<Commitment>> = round.accepted.keys().map(commitments).collect::<Result<_, Error>>()?;
+    let key = CommitmentKey::shared(sum.values.len(), terms.layout());
+    Ok(key.verify_sum(&commitments, &sum.values, &sum.blindings).map_err(|_| MaskingError::Commitments)?)
+}
+
+/// What a participant's header says of its masked update, and what it committed to there.
+pub(super) fn masked_part(
+    context: &Context,
+    round_id: &RoundId,
+    id: &ParticipantId,
+) -> Result<(MaskedPart, Vec<Commitment>), Error> {
+    let header = document(context, round_id, Evidence::Update, id)?;
+    let header: UpdateHeader = canonical::decode(header.body.as_bytes())?;
+    let masked = header.masked.ok_or(MaskingError::NotMasked)?;
+    let commitments = masked.commitments.iter().map(Commitment::try_from).collect::<Result<_, _>>()?;
+    Ok((masked, commitments))
 }

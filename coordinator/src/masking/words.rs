@@ -1,64 +1,114 @@
 //! The documents of a masked round: what the coordinator signs when a phase closes, and what each caller is handed.
 
+use std::collections::BTreeMap;
+
 use shared::document::{Document, SignedDocument};
 use shared::masking::{MaskingPlan, Survivors};
 use shared::round::{Collecting, IllegalTransition, RoundEvent, RoundState, Survived};
 use shared::store::{Batch, Store};
 use shared::task::Task;
 use shared::{Digest, ParticipantId, RoundId};
-use shared_crypto::document_digest;
 use shared_crypto::masking::{Circle, SealedDealing};
+use shared_crypto::{document_digest, random_bytes};
 use shared_wire::{MaskingStage, SealedShare};
 
+use super::{opening, proving};
+use crate::blob::Params;
 use crate::context::Context;
 use crate::durable::{self, Evidence, MaskingWord};
 use crate::{Error, round};
 
-/// What becomes durable together with an event that moves a masked round on.
-pub(crate) fn words(context: &Context, state: &RoundState, event: &RoundEvent) -> Result<Batch, Error> {
+/// What closes a phase: to become durable together.
+pub(crate) struct Closing {
+    /// The event, with whom it names.
+    pub(crate) event: RoundEvent,
+    /// What the coordinator signs for the next phase.
+    pub(crate) words: Batch,
+    /// The file that the words speak of, not to be removed before they are durable.
+    pub(crate) file: Option<Params>,
+}
+
+/// Closes a phase. Blocks.
+pub(crate) fn close(context: &Context, task: &Task, state: &RoundState, event: RoundEvent) -> Result<Closing, Error> {
     if state.plan().threshold.is_none() {
-        return Ok(Batch::new());
+        return Ok(Closing { event, words: Batch::new(), file: None });
     }
-    match (state, event) {
-        (RoundState::Announced(_), RoundEvent::JoinClosed { .. }) => match state.apply(event)? {
-            RoundState::Collecting(next) => plan(context, &next),
-            _ => Ok(Batch::new()),
-        },
-        (RoundState::Collecting(_), RoundEvent::CollectionClosed { .. }) => match state.apply(event)? {
-            RoundState::Agreeing(next) => survivors(context, &next.survived),
-            _ => Ok(Batch::new()),
-        },
-        _ => Ok(Batch::new()),
-    }
+    let (event, mut words) = match (state, event) {
+        (RoundState::Collecting(state), RoundEvent::CollectionClosed { at, .. }) => {
+            let (drawn, batch) = opening::draw(context, task, state)?;
+            (RoundEvent::CollectionClosed { drawn, at }, batch)
+        }
+        (RoundState::Proving(state), RoundEvent::ProofsClosed { at, .. }) => {
+            (RoundEvent::ProofsClosed { weightless: proving::weightless(context, task, state)?, at }, Batch::new())
+        }
+        (_, event) => (event, Batch::new()),
+    };
+    let (file, next) = match state.apply(&event)? {
+        RoundState::Collecting(next) => (None, plan(context, &next)?),
+        RoundState::Proving(next) => proving::challenge(context, task, &next)?,
+        RoundState::Agreeing(next) => (None, survivors(context, &next.survived)?),
+        _ => (None, Batch::new()),
+    };
+    words.writes.extend(next.writes);
+    Ok(Closing { event, words, file })
 }
 
 fn plan(context: &Context, round: &Collecting) -> Result<Batch, Error> {
     let round_id = &round.plan.round_id;
     let digest =
         |id: &ParticipantId| Ok((id.clone(), document_digest(&document(context, round_id, Evidence::Join, id)?)));
+    // Made anew where the coordinator dies before the plan is durable: nobody has seen that plan.
+    let beacon = round.plan.assurance.asks().then(random_bytes).transpose()?.map(|bytes| Digest(*bytes));
     let plan = MaskingPlan {
         round_id: round_id.clone(),
         task_digest: round.plan.task_digest,
         checkpoint: round.plan.checkpoint,
         joined: round.joined.iter().map(digest).collect::<Result<_, Error>>()?,
+        beacon: beacon.as_ref().map(|beacon| shared_crypto::digest(beacon.as_bytes())),
     };
-    signed(context, round_id, MaskingWord::Plan, &plan)
+    let batch = signed(context, round_id, MaskingWord::Plan, &plan)?;
+    Ok(match beacon {
+        Some(beacon) => batch.put(durable::masking_word(round_id, MaskingWord::Beacon), durable::encode(&beacon)?),
+        None => batch,
+    })
 }
 
 fn survivors(context: &Context, round: &Survived) -> Result<Batch, Error> {
     let round_id = &round.plan.round_id;
-    let header =
-        |id: &ParticipantId| Ok((id.clone(), document_digest(&document(context, round_id, Evidence::Update, id)?)));
     let survivors = Survivors {
         round_id: round_id.clone(),
-        plan: document_digest(&word(&*context.store, round_id, MaskingWord::Plan)?),
-        delivered: round.accepted.keys().map(header).collect::<Result<_, Error>>()?,
+        plan: plan_digest(context, round_id)?,
+        delivered: headers(context, round_id, round.accepted.keys())?,
         dropped: round.dropped.clone(),
     };
     signed(context, round_id, MaskingWord::Survivors, &survivors)
 }
 
-fn signed<T: Document>(context: &Context, round_id: &RoundId, word: MaskingWord, body: &T) -> Result<Batch, Error> {
+/// Digest of each one's signed header.
+pub(super) fn headers<'a>(
+    context: &Context,
+    round_id: &RoundId,
+    ids: impl Iterator<Item = &'a ParticipantId>,
+) -> Result<BTreeMap<ParticipantId, Digest>, Error> {
+    ids.map(|id| Ok((id.clone(), document_digest(&document(context, round_id, Evidence::Update, id)?)))).collect()
+}
+
+/// What the plan has the digest of.
+pub(super) fn beacon(context: &Context, round_id: &RoundId) -> Result<Digest, Error> {
+    let found = durable::read(&*context.store, &durable::masking_word(round_id, MaskingWord::Beacon))?;
+    found.ok_or_else(|| Error::UnknownRound(round_id.clone()))
+}
+
+pub(super) fn plan_digest(context: &Context, round_id: &RoundId) -> Result<Digest, Error> {
+    Ok(document_digest(&word(&*context.store, round_id, MaskingWord::Plan)?))
+}
+
+pub(super) fn signed<T: Document>(
+    context: &Context,
+    round_id: &RoundId,
+    word: MaskingWord,
+    body: &T,
+) -> Result<Batch, Error> {
     let document = context.signer.sign(body)?;
     Ok(Batch::new().put(durable::masking_word(round_id, word), durable::encode(&document)?))
 }
@@ -111,6 +161,8 @@ pub(crate) fn documents(
             let joins = of(&mut neighbours, Evidence::Join)?;
             Ok(std::iter::once(plan_document).chain(joins).collect())
         }
+        MaskingStage::Draw => Ok(vec![word(store, round_id, MaskingWord::Draw)?]),
+        MaskingStage::Challenge => Ok(vec![word(store, round_id, MaskingWord::Challenge)?]),
         MaskingStage::Survivors => Ok(vec![survivors()?.0]),
         MaskingStage::Agreements => agreements(context, round_id, &survivors()?.1),
         MaskingStage::Sum => {

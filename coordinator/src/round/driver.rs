@@ -23,7 +23,7 @@ use crate::aggregate::{self, RunningSum};
 use crate::context::Context;
 use crate::durable::{self, Evidence, ParamsRole};
 use crate::intake::{Place, same};
-use crate::masking;
+use crate::masking::{self, Closing};
 use crate::task::{self, Outcome, SignedTask, TaskEntry};
 
 /// An event that a participant calls for, with what must become durable together with it.
@@ -213,7 +213,11 @@ impl Driver {
             RoundState::Committed(committed) => return self.after_commit(committed, now),
             RoundState::Aborted(aborted) => return self.after_abort(aborted, now),
             state => match state.due(now) {
-                Some(event) => self.record(&event, masking::words(&self.context, state, &event)?)?,
+                Some(event) => {
+                    let closing = masking::close(&self.context, &self.task.task, state, event)?;
+                    let Closing { event, words, file: _not_removed_before } = closing;
+                    self.record(&event, words)?;
+                }
                 None => return Ok(false),
             },
         }

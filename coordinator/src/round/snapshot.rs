@@ -55,6 +55,8 @@ fn phase(state: &RoundState) -> Phase {
     match state {
         RoundState::Announced(_) => Phase::Announced,
         RoundState::Collecting(_) => Phase::Collecting,
+        RoundState::Opening(_) => Phase::Opening,
+        RoundState::Proving(_) => Phase::Proving,
         RoundState::Agreeing(_) => Phase::Agreeing,
         RoundState::Unmasking(_) => Phase::Unmasking,
         RoundState::Collected(_) => Phase::Collected,
@@ -86,6 +88,8 @@ pub(crate) fn joined(state: &RoundState) -> Option<&BTreeSet<ParticipantId>> {
 pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, AcceptedUpdate>> {
     match state {
         RoundState::Collecting(state) => Some(&state.accepted),
+        RoundState::Opening(state) => Some(&state.survived.accepted),
+        RoundState::Proving(state) => Some(&state.survived.accepted),
         RoundState::Agreeing(state) => Some(&state.survived.accepted),
         RoundState::Unmasking(state) => Some(&state.survived.accepted),
         RoundState::Collected(state) => Some(&state.accepted),
@@ -98,6 +102,8 @@ pub(crate) fn accepted(state: &RoundState) -> Option<&BTreeMap<ParticipantId, Ac
 /// Whether a participant has done its part of the present phase of a masked round.
 fn has_done(state: &RoundState, participant_id: &ParticipantId) -> bool {
     match state {
+        RoundState::Opening(state) => !state.drawn.contains(participant_id) || state.opened.contains(participant_id),
+        RoundState::Proving(state) => state.proven.contains(participant_id),
         RoundState::Agreeing(state) => state.agreed.contains(participant_id),
         RoundState::Unmasking(state) => state.revealed.contains(participant_id),
         _ => false,

@@ -2,9 +2,9 @@
 
 use shared::RoundId;
 use shared::document::SignedDocument;
-use shared::masking::{Agreement, Reveal};
+use shared::masking::{Agreement, NormClaim, OpenedUpdate, Reveal};
 use shared_wire::server::Certificate;
-use shared_wire::{MaskingStage, SealedShare};
+use shared_wire::{MaskingStage, ProofRequest, SealedShare};
 
 use super::Rpc;
 use crate::coordinator::Running;
@@ -48,6 +48,32 @@ impl Rpc {
             masking::sealed_shares(&coordinator.context, &task.task, &snapshot.state, &caller.participant_id)
         };
         self.coordinator.blocking(find).await
+    }
+
+    pub(super) async fn take_opened_update(
+        &self,
+        certificate: Certificate,
+        document: SignedDocument,
+    ) -> Result<(), Error> {
+        let caller = self.contributor(&certificate)?;
+        let opened: OpenedUpdate = intake::open(&document, &caller)?;
+        let Running { task, handle } = self.task(&caller, &opened.round_id.task_id)?;
+        let snapshot = handle.snapshot();
+        let propose = move |coordinator: &crate::Coordinator| {
+            masking::opened(&coordinator.context, &task.task, &document, &opened, &snapshot)
+        };
+        handle.offer(self.coordinator.blocking(propose).await?).await
+    }
+
+    pub(super) async fn take_proof(&self, certificate: Certificate, request: ProofRequest) -> Result<(), Error> {
+        let caller = self.contributor(&certificate)?;
+        let said: NormClaim = intake::open(&request.said, &caller)?;
+        let Running { task, handle } = self.task(&caller, &said.round_id.task_id)?;
+        let snapshot = handle.snapshot();
+        let propose = move |coordinator: &crate::Coordinator| {
+            masking::proven(&coordinator.context, &task.task, &request, &said, &snapshot)
+        };
+        handle.offer(self.coordinator.blocking(propose).await?).await
     }
 
     pub(super) async fn take_reveal(&self, certificate: Certificate, document: SignedDocument) -> Result<(), Error> {

@@ -10,9 +10,11 @@ const CONTROL: Digest = Digest([3; 32]);
 const CARRY: LatePolicy = LatePolicy::Carry { rounds: 2 };
 const N: RoundNumber = RoundNumber(7);
 
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 11] = [
     Phase::Announced,
     Phase::Collecting,
+    Phase::Opening,
+    Phase::Proving,
     Phase::Agreeing,
     Phase::Unmasking,
     Phase::Collected,
@@ -244,9 +246,8 @@ fn a_site_that_crashes_after_every_action_trains_and_delivers_once() {
                 view.candidate = (view.phase == Phase::Aggregated).then_some(CANDIDATE);
                 continue;
             }
-            Action::Agree | Action::Reveal | Action::Verify(_) | Action::Drop(_) | Action::Fetch(_) => {
-                panic!("{action:?}")
-            }
+            Action::Open | Action::Prove | Action::Agree | Action::Reveal | Action::Verify(_) => panic!("{action:?}"),
+            Action::Drop(_) | Action::Fetch(_) => panic!("{action:?}"),
         }
         actions.push(action);
     }
@@ -258,6 +259,8 @@ fn a_site_that_crashes_after_every_action_trains_and_delivers_once() {
 #[test]
 fn a_masked_round_is_agreed_on_unmasked_and_checked_before_it_is_evaluated() {
     let masked = || Held { masked: true, ..nothing() };
+    assert_eq!(due(&accepted(Phase::Opening), LatePolicy::Drop, &masked()), Action::Open);
+    assert_eq!(due(&accepted(Phase::Proving), LatePolicy::Drop, &masked()), Action::Prove);
     let agreeing = accepted(Phase::Agreeing);
     assert_eq!(due(&agreeing, LatePolicy::Drop, &masked()), Action::Agree);
     assert_eq!(due(&accepted(Phase::Unmasking), LatePolicy::Drop, &masked()), Action::Reveal);

@@ -56,6 +56,12 @@ pub enum MaskingError {
     /// This site delivered, and is said not to have.
     #[error("this site's update is not among those that were delivered")]
     NotDelivered,
+    /// This site is asked to open its update, and the lots did not fall on it.
+    #[error("this site is asked to open its update, and was not drawn")]
+    NotDrawn,
+    /// This site is asked to show its update in a way that the task does not name.
+    #[error("this site is asked to show its update, and the task does not say so")]
+    NotAsked,
     /// This site has signed another document of this kind in this round.
     #[error("this site has already given another {0} in this round")]
     Twice(&'static str),
@@ -83,6 +89,8 @@ impl Explain for MaskingError {
             Self::TooFew { .. } => "masking-too-few",
             Self::NotDisjoint(_) => "masking-not-disjoint",
             Self::NotDelivered => "masking-not-delivered",
+            Self::NotDrawn => "masking-not-drawn",
+            Self::NotAsked => "masking-not-asked",
             Self::Twice(_) => "masking-twice",
             Self::OtherSum => "masking-other-sum",
             Self::NoCandidate(_) => "masking-no-candidate",
@@ -103,6 +111,8 @@ impl Explain for MaskingError {
             | Self::Count { .. }
             | Self::NotDisjoint(_)
             | Self::NotDelivered
+            | Self::NotDrawn
+            | Self::NotAsked
             | Self::Twice(_)
             | Self::OtherSum
             | Self::NoCandidate(_) => "the coordinator broke the protocol: keep the audit log and ask its operator why",

@@ -1,5 +1,6 @@
-//! What a site keeps of masked rounds: the secret of its round key until its update is masked, sealed; what it signed,
-//! so that it never signs anything else; and that it checked a sum.
+//! What a site keeps of masked rounds: the secret of its round key until its update is masked, sealed; where the task may
+//! ask it to show its update, what the masks are made of until it agrees, sealed; what it signed, so that it never signs
+//! anything else; and that it checked a sum.
 
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use shared::store::{Batch, Key, Store};
 use shared::{RoundId, canonical};
 use shared_crypto::SealKey;
 use shared_crypto::masking::{RoundKey, SecretScalar};
+use shared_wire::{Bytes, ProofRequest};
+use zeroize::Zeroizing;
 
-use super::{MaskingError, Offer};
+use super::{MaskingError, Offer, Secrets};
 use crate::error::SiteError;
 
 const TREE: &str = "masked-round";
@@ -26,6 +29,13 @@ pub struct KeptRound {
     pub dealing: String,
     /// The sealed secret of the round key, in hexadecimal digits; gone once the update is masked.
     secret: Option<String>,
+    /// The sealed secrets that the masks on its update are made of, in hexadecimal digits, as long as the site may be asked to
+    /// open it or to prove what it is.
+    masks: Option<String>,
+    /// The secrets with which the site opened its update.
+    pub opened: Option<SignedDocument>,
+    /// What the site proved of its update, as long as it may be asked for it.
+    pub proven: Option<Proven>,
     /// The plan and the survivors that the site agreed to, and what it said then.
     pub agreed: Option<Agreed>,
     /// What the site revealed.
@@ -53,6 +63,24 @@ pub struct Kept {
     seal: Arc<SealKey>,
 }
 
+/// What a site proved of its update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proven {
+    /// The signed [`shared::masking::NormClaim`].
+    said: SignedDocument,
+    /// The proof in hexadecimal digits.
+    proof: String,
+}
+
+impl Proven {
+    /// What to send.
+    pub(super) fn request(self) -> ProofRequest {
+        // It was encoded by this site.
+        ProofRequest { said: self.said, proof: Bytes::from(hex::decode(self.proof).unwrap_or_default()) }
+    }
+}
+
 impl Kept {
     /// The rounds kept in `store`, their secrets sealed with `seal`.
     pub fn new(store: Arc<dyn Store>, seal: Arc<SealKey>) -> Self {
@@ -77,6 +105,9 @@ impl Kept {
             join,
             dealing: hex::encode(&offer.dealing),
             secret: Some(hex::encode(secret)),
+            masks: None,
+            opened: None,
+            proven: None,
             agreed: None,
             revealed: None,
             verified: false,
@@ -88,22 +119,58 @@ impl Kept {
 
     /// The round key, as long as nothing was masked with it.
     pub fn round_key(&self, round_id: &RoundId) -> Result<RoundKey, SiteError> {
-        let sealed = self.joined(round_id)?.secret.ok_or(MaskingError::SecretsGone)?;
-        let sealed = hex::decode(sealed).map_err(|_| MaskingError::SecretsGone)?;
-        let secret = zeroize::Zeroizing::new(self.seal.open(&round_id.to_string(), &sealed)?);
-        let secret: [u8; 32] = secret.as_slice().try_into().map_err(|_| MaskingError::SecretsGone)?;
-        Ok(RoundKey::from_scalar(SecretScalar::from_bytes(&secret)?))
+        let [secret] = self.open(round_id, self.joined(round_id)?.secret)?;
+        Ok(RoundKey::from_scalar(secret))
+    }
+
+    /// What the masks on the site's update are made of, as long as it may be asked to show the update.
+    pub fn masks(&self, round_id: &RoundId) -> Result<Secrets, SiteError> {
+        let [round_key, self_mask] = self.open(round_id, self.joined(round_id)?.masks)?;
+        Ok(Secrets { round_key, self_mask })
+    }
+
+    /// Whether the site may still be asked to show its update.
+    pub fn has_masks(&self, round_id: &RoundId) -> Result<bool, SiteError> {
+        Ok(self.load(round_id)?.is_some_and(|kept| kept.masks.is_some()))
     }
 
     /// What to write together with a masked update: its round key is used up, so that nothing else is ever masked with it.
-    pub fn used_up(&self, round_id: &RoundId) -> Result<(Key, Vec<u8>), SiteError> {
-        let kept = KeptRound { secret: None, ..self.joined(round_id)? };
+    /// `secrets` are kept where the task may ask the site to show its update.
+    pub fn used_up(&self, round_id: &RoundId, secrets: Option<&Secrets>) -> Result<(Key, Vec<u8>), SiteError> {
+        let seal = |secrets: &Secrets| -> Result<String, SiteError> {
+            let bytes = Zeroizing::new([*secrets.round_key.to_bytes(), *secrets.self_mask.to_bytes()].concat());
+            Ok(hex::encode(self.seal.seal(&round_id.to_string(), &bytes)?))
+        };
+        let kept = KeptRound { secret: None, masks: secrets.map(seal).transpose()?, ..self.joined(round_id)? };
         Ok((key(round_id), canonical::encode(&kept)?))
     }
 
-    /// Keeps what the site agrees to, before it is sent; it agrees to nothing else in this round.
+    /// The scalars in what was sealed.
+    fn open<const N: usize>(&self, round_id: &RoundId, sealed: Option<String>) -> Result<[SecretScalar; N], SiteError> {
+        let sealed = sealed.and_then(|sealed| hex::decode(sealed).ok()).ok_or(MaskingError::SecretsGone)?;
+        let bytes = Zeroizing::new(self.seal.open(&round_id.to_string(), &sealed)?);
+        let scalars = bytes.as_chunks().0.iter().map(SecretScalar::from_bytes).collect::<Result<Vec<_>, _>>()?;
+        Ok(scalars.try_into().map_err(|_| MaskingError::SecretsGone)?)
+    }
+
+    /// Keeps what opens the site's update, before it is sent; it opens nothing else in this round.
+    pub fn keep_opened(&self, round_id: &RoundId, opened: SignedDocument) -> Result<(), SiteError> {
+        self.change(round_id, |kept| once("opening", &mut kept.opened, opened))
+    }
+
+    /// Keeps what the site proves of its update, before it is sent; it proves nothing else in this round.
+    pub fn keep_proven(&self, round_id: &RoundId, request: &ProofRequest) -> Result<(), SiteError> {
+        let proven = Proven { said: request.said.clone(), proof: hex::encode(&request.proof) };
+        self.change(round_id, |kept| once("proof", &mut kept.proven, proven))
+    }
+
+    /// Keeps what the site agrees to, before it is sent; it agrees to nothing else in this round, and shows its update no
+    /// more.
     pub fn keep_agreed(&self, round_id: &RoundId, agreed: Agreed) -> Result<(), SiteError> {
-        self.change(round_id, |kept| once("agreement", &mut kept.agreed, agreed))
+        self.change(round_id, |kept| {
+            (kept.masks, kept.proven) = (None, None);
+            once("agreement", &mut kept.agreed, agreed)
+        })
     }
 
     /// Keeps what the site reveals, before it is sent; it reveals nothing else in this round.

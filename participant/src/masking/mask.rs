@@ -6,7 +6,7 @@ use shared::ParamVector;
 use shared::masking::label::{Dealt, pair_mask, self_mask};
 use shared::masking::{Element, MaskedPart, SecureAggregation};
 use shared_crypto::digest;
-use shared_crypto::masking::{CommitmentKey, RoundKey, SecretScalar, Seed, add_masks, blinding_words};
+use shared_crypto::masking::{CommitmentKey, CommittedVector, RoundKey, SecretScalar, Seed, add_masks};
 
 use super::{Member, Plan};
 use crate::error::SiteError;
@@ -19,6 +19,17 @@ pub struct MaskedUpdate {
     pub said: MaskedPart,
     /// The dealing of the secret of the site's own mask.
     pub dealing: Vec<u8>,
+    /// The secrets that all its masks are made of.
+    pub secrets: Secrets,
+}
+
+/// All that the masks on an update are made of: whoever knows it sees the update.
+#[derive(Clone)]
+pub struct Secrets {
+    /// The key that the site joined with.
+    pub round_key: SecretScalar,
+    /// The secret of its own mask.
+    pub self_mask: SecretScalar,
 }
 
 impl Member<'_> {
@@ -31,29 +42,42 @@ impl Member<'_> {
         update: &ParamVector,
         rounding: &mut impl Rng,
     ) -> Result<MaskedUpdate, SiteError> {
-        let values = on_grid(self.terms()?, update, rounding);
-        let blinding = SecretScalar::random()?;
-        let commitment = CommitmentKey::shared(values.len()).commit(&values, &blinding)?;
+        let terms = self.terms()?;
+        let values = on_grid(terms, update, rounding);
+        let committing = CommitmentKey::shared(values.len(), terms.layout());
+        let committed = CommittedVector::new(values, committing.rows())?;
+        let commitments = committing.commit(&committed.values, &committed.blindings)?;
         let own = RoundKey::generate()?;
-        let mut words: Vec<u32> = values.into_iter().map(i32::cast_unsigned).collect();
-        words.extend(blinding_words(&blinding));
-        let (plus, minus) = self.seeds(plan, key, &own);
+        let mut words = committed.to_words();
+        let secrets = Secrets { round_key: key.to_scalar(), self_mask: own.to_scalar() };
+        let (plus, minus) = self.seeds(plan, &secrets);
         add_masks(&plus, &minus, 0, &mut words);
         let dealing = self.deal(&plan.said.round_id, Dealt::SelfMask, &own)?;
         let said = MaskedPart {
             plan: plan.digest,
-            commitment: Element::from(commitment),
+            commitments: commitments.into_iter().map(Element::from).collect(),
             self_mask: Element::from(own.public()),
             dealing: digest(&dealing),
         };
-        Ok(MaskedUpdate { payload: words.iter().flat_map(|word| word.to_le_bytes()).collect(), said, dealing })
+        let payload = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Ok(MaskedUpdate { payload, said, dealing, secrets })
+    }
+
+    /// What this site committed to, behind the masks that were put on it.
+    pub(super) fn unmask(&self, plan: &Plan, secrets: &Secrets, payload: &[u8]) -> Result<CommittedVector, SiteError> {
+        let mut words: Vec<u32> = payload.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let (plus, minus) = self.seeds(plan, secrets);
+        add_masks(&minus, &plus, 0, &mut words);
+        let len = self.task.update_len();
+        Ok(CommittedVector::from_words(&words, len, self.terms()?.layout().rows(len))?)
     }
 
     /// The seeds of what is added and of what is taken away: of two neighbours the one whose name is less adds the mask
     /// that both know.
-    fn seeds(&self, plan: &Plan, key: &RoundKey, own: &RoundKey) -> (Vec<Seed>, Vec<Seed>) {
+    fn seeds(&self, plan: &Plan, secrets: &Secrets) -> (Vec<Seed>, Vec<Seed>) {
         let me = self.participant_id;
-        let mut plus = vec![Seed::of_scalar(&own.to_scalar(), &self_mask(&plan.said, plan.digest, me))];
+        let key = RoundKey::from_scalar(secrets.round_key.clone());
+        let mut plus = vec![Seed::of_scalar(&secrets.self_mask, &self_mask(&plan.said, plan.digest, me))];
         let mut minus = Vec::new();
         for (peer, public) in plan.peers.iter().filter(|(peer, _)| *peer != me) {
             let seed = key.pair_seed(public, &pair_mask(&plan.said, plan.digest, me, peer));
@@ -88,11 +112,12 @@ mod tests {
 
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
+    use shared::masking::Assurance;
 
     use super::*;
 
     fn terms() -> SecureAggregation {
-        SecureAggregation { clip_norm: 1.0, value_bits: 8, roster: BTreeMap::new() }
+        SecureAggregation { clip_norm: 1.0, value_bits: 8, assurance: Assurance::None, roster: BTreeMap::new() }
     }
 
     #[test]

@@ -86,7 +86,7 @@ mod tests {
 
     fn terms(others: &[(&str, u8)]) -> SecureAggregation {
         let roster: BTreeMap<_, _> = others.iter().map(|(name, seed)| (site(name), keys(*seed))).collect();
-        SecureAggregation { clip_norm: 1.0, value_bits: 16, roster }
+        SecureAggregation { clip_norm: 1.0, value_bits: 16, assurance: shared::masking::Assurance::None, roster }
     }
 
     #[test]

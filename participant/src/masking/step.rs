@@ -7,9 +7,9 @@ use shared::update::Join;
 use shared::{Digest, RoundId};
 use shared_crypto::document_digest;
 use shared_crypto::masking::RoundKey;
-use shared_wire::{Bytes, JoinRequest, SealedShare};
+use shared_wire::{Bytes, JoinRequest, ProofRequest, SealedShare};
 
-use super::{Agreed, Kept, MaskingError, Member, Plan};
+use super::{Agreed, Asked, Kept, MaskingError, Member, Plan, Question};
 use crate::error::SiteError;
 
 impl Member<'_> {
@@ -43,6 +43,55 @@ impl Member<'_> {
     ) -> Result<(Plan, RoundKey), SiteError> {
         let key = kept.round_key(round_id)?;
         Ok((self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, documents)?, key))
+    }
+
+    /// Opens this site's update of a round, in which it delivered it with the signed header `own`. `documents` are the draw
+    /// and what the plan was checked with.
+    pub fn open_once(
+        &self,
+        kept: &Kept,
+        round_id: &RoundId,
+        checkpoint: Digest,
+        own: &SignedDocument,
+        documents: &[SignedDocument],
+    ) -> Result<SignedDocument, SiteError> {
+        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
+        let plan = self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?;
+        let draw = self.check_draw(&plan, own, document)?;
+        let opened = self.open_update(round_id, draw, &kept.masks(round_id)?)?;
+        kept.keep_opened(round_id, opened.clone())?;
+        Ok(opened)
+    }
+
+    /// The coordinator's question in a round, checked. `documents` are the question and what the plan was checked with.
+    pub fn challenged(
+        &self,
+        kept: &Kept,
+        round_id: &RoundId,
+        checkpoint: Digest,
+        documents: &[SignedDocument],
+    ) -> Result<(Plan, Question), SiteError> {
+        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
+        let plan = self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?;
+        let question = self.check_challenge(&plan, document)?;
+        Ok((plan, question))
+    }
+
+    /// Proves what this site's update of a round is.
+    pub fn prove_once(
+        &self,
+        kept: &Kept,
+        plan: &Plan,
+        question: &Question,
+        asked: &Asked<'_>,
+    ) -> Result<ProofRequest, SiteError> {
+        let round_id = &plan.said.round_id;
+        if let Some(known) = kept.joined(round_id)?.proven {
+            return Ok(known.request());
+        }
+        let request = self.prove(plan, question, asked, &kept.masks(round_id)?)?;
+        kept.keep_proven(round_id, &request)?;
+        Ok(request)
     }
 
     /// Agrees on who delivered in a round, in which this site delivered the update with the signed header `own`.

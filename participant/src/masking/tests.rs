@@ -1,5 +1,6 @@
 //! A whole masked round over memory, and what a coordinator or a site that breaks the protocol comes up against.
 
+mod open;
 mod restart;
 mod stage;
 
@@ -14,7 +15,7 @@ use shared_crypto::{bulk_digest, digest, document_digest};
 
 use super::*;
 use crate::testing::round;
-use stage::{SITES, Stage, checkpoint, header, join, site};
+use stage::{BEACON, SITES, Stage, checkpoint, header, join, site};
 
 /// Changes what the coordinator signs.
 type Lie<'a, T> = (&'static str, &'a dyn Fn(&mut T));
@@ -49,7 +50,7 @@ fn the_sum_comes_out_whoever_dropped_and_every_site_can_check_it() {
             round_id: round(1),
             survivors: document_digest(&survivors_document),
             sum: bulk_digest(&sum),
-            blinding: Element::from(*blinding.to_bytes()),
+            blindings: vec![Element::from(*blinding.to_bytes())],
         });
         let headers = delivered.iter().map(|name| stage.header(name).clone());
         let documents: Vec<SignedDocument> =
@@ -91,7 +92,7 @@ fn a_sum_that_was_changed_after_it_was_committed_to_is_refused_even_when_it_is_s
         round_id: round(1),
         survivors: document_digest(&survivors_document),
         sum: bulk_digest(&sum),
-        blinding: Element::from(*blinding.to_bytes()),
+        blindings: vec![Element::from(*blinding.to_bytes())],
     };
     let word = stage.coordinator.sign(&word).unwrap();
     let headers = SITES.iter().map(|name| stage.header(name).clone());

@@ -16,8 +16,8 @@ use crate::error::SiteError;
 pub struct Announced {
     /// Its word.
     pub said: MaskedSum,
-    /// Each survivor's commitment.
-    commitments: Vec<Commitment>,
+    /// Each survivor's commitments.
+    commitments: Vec<Vec<Commitment>>,
 }
 
 /// A sum with the parameters that follow from it.
@@ -55,7 +55,7 @@ impl Member<'_> {
             if header.participant_id != *id {
                 return Err(MaskingError::NotInRoster(id.clone()).into());
             }
-            Ok(Commitment::try_from(&masked.commitment)?)
+            Ok(masked.commitments.iter().map(Commitment::try_from).collect::<Result<_, _>>()?)
         };
         let commitments = headers.iter().map(commitment).collect::<Result<_, SiteError>>()?;
         Ok(Announced { said, commitments })
@@ -71,9 +71,9 @@ impl Member<'_> {
             return Err(MaskingError::Count { what: "words of the sum", expected, found }.into());
         }
         let values: Vec<i32> = words.iter().map(|word| i32::from_le_bytes(*word)).collect();
-        let blinding = SecretScalar::try_from(&announced.said.blinding)?;
-        let checked = CommitmentKey::shared(values.len()).verify_sum(&announced.commitments, &values, &blinding);
-        checked.map_err(|_| MaskingError::OtherSum)?;
+        let blindings = announced.said.blindings.iter().map(SecretScalar::try_from).collect::<Result<Vec<_>, _>>()?;
+        let key = CommitmentKey::shared(expected, self.terms()?.layout());
+        key.verify_sum(&announced.commitments, &values, &blindings).map_err(|_| MaskingError::OtherSum)?;
         if RoundStep::state_len(self.task) > 0 {
             return Ok(());
         }

@@ -166,6 +166,8 @@ impl<'a> Follower<'a> {
             }
             Action::Deliver(trained_in) => self.deliver(view, trained_in).await?,
             Action::Drop(trained_in) => self.forget(trained_in, "its round went on without it").await?,
+            Action::Open => self.masked().open(view).await?,
+            Action::Prove => self.masked().prove(view).await?,
             Action::Agree => self.masked().agree(view).await?,
             Action::Reveal => self.masked().reveal(&view.round_id).await?,
             Action::Verify(candidate) => self.verify(view, candidate).await?,

@@ -12,7 +12,7 @@ use shared_wire::{JoinRequest, MaskingStage, RoundView};
 
 use super::membership::{Admitted, Membership};
 use crate::error::SiteError;
-use crate::masking::{Kept, MaskingError, Member, Sum};
+use crate::masking::{Asked, Kept, MaskingError, Member, Sum};
 use crate::site::{Site, blocking};
 use crate::update::Masking;
 
@@ -87,11 +87,51 @@ impl<'a> Masked<'a> {
         .await
     }
 
+    /// Opens this site's update, for which it was drawn.
+    pub(super) async fn open(&self, view: &RoundView) -> Result<(), SiteError> {
+        let round_id = &view.round_id;
+        let documents = self.with_plan(round_id, MaskingStage::Draw).await?;
+        let own = self.own_header(round_id).await?;
+        let (wanted, checkpoint) = (round_id.clone(), view.checkpoint);
+        let opened = self
+            .checked(round_id, &documents, move |member, kept, documents| {
+                member.open_once(kept, &wanted, checkpoint, &own, documents)
+            })
+            .await?;
+        Ok(self.member.client().open_update(opened).await?)
+    }
+
+    /// Proves what this site's update is.
+    pub(super) async fn prove(&self, view: &RoundView) -> Result<(), SiteError> {
+        let round_id = &view.round_id;
+        let documents = self.with_plan(round_id, MaskingStage::Challenge).await?;
+        let own = self.own_header(round_id).await?;
+        let (wanted, checkpoint) = (round_id.clone(), view.checkpoint);
+        let (plan, question) = self
+            .checked(round_id, &documents, move |member, kept, documents| {
+                member.challenged(kept, &wanted, checkpoint, documents)
+            })
+            .await?;
+        let mut direction = Vec::new();
+        if let Some(digest) = question.said.direction {
+            let len = self.admitted.task.update_len().saturating_mul(4);
+            self.member.client().fetch(digest, len, &mut direction).await?;
+        }
+        let (updates, wanted) = (self.member.updates(), round_id.clone());
+        let payload = blocking(move || updates.masked_payload(&wanted)).await?;
+        let request = self
+            .checked(round_id, &documents, move |member, kept, _| {
+                let asked = Asked { own: &own, payload: &payload, direction: &direction };
+                member.prove_once(kept, &plan, &question, &asked)
+            })
+            .await?;
+        Ok(self.member.client().prove_update(request).await?)
+    }
+
     /// Agrees on who delivered.
     pub(super) async fn agree(&self, view: &RoundView) -> Result<(), SiteError> {
         let round_id = &view.round_id;
-        let mut documents = self.documents(round_id, MaskingStage::Survivors).await?;
-        documents.extend(self.documents(round_id, MaskingStage::Plan).await?);
+        let documents = self.with_plan(round_id, MaskingStage::Survivors).await?;
         let own = self.own_header(round_id).await?;
         let (wanted, checkpoint) = (round_id.clone(), view.checkpoint);
         let agreement = self
@@ -140,6 +180,13 @@ impl<'a> Masked<'a> {
             kept.keep_verified(&wanted)
         };
         self.checked(round_id, &documents, check).await
+    }
+
+    /// What a stage brings, and what the plan is checked with.
+    async fn with_plan(&self, round_id: &RoundId, stage: MaskingStage) -> Result<Vec<SignedDocument>, SiteError> {
+        let mut documents = self.documents(round_id, stage).await?;
+        documents.extend(self.documents(round_id, MaskingStage::Plan).await?);
+        Ok(documents)
     }
 
     async fn documents(&self, round_id: &RoundId, stage: MaskingStage) -> Result<Vec<SignedDocument>, SiteError> {

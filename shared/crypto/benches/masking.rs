@@ -10,8 +10,8 @@ use curve25519_dalek::traits::VartimeMultiscalarMul;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use shared_crypto::CryptoError;
 use shared_crypto::masking::{
-    AgreementKey, AgreementPublic, Commitment, CommitmentKey, Interpolation, MASK_BLOCK_WORDS, PairSecret, RoundKey,
-    SealedDealing, SecretScalar, Seed, add_masks, open_share, seal_share, share,
+    AgreementKey, AgreementPublic, Commitment, CommitmentKey, Interpolation, MASK_BLOCK_WORDS, NormChallenge,
+    NormProof, PairSecret, RoundKey, SealedDealing, SecretScalar, Seed, add_masks, open_share, seal_share, share,
 };
 
 const SITES: usize = 100;
@@ -109,26 +109,54 @@ fn sharing(criterion: &mut Criterion) {
 fn commitments(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("commitment");
     group.sample_size(10);
-    group.bench_function("key for 100000 coordinates", |b| b.iter(|| CommitmentKey::new(100_000)));
+    group.bench_function("key for 100000 coordinates", |b| b.iter(|| CommitmentKey::new(100_000, Layout::Packed)));
     for dimensions in [100_000, 1_000_000] {
-        let key = CommitmentKey::new(dimensions);
+        let key = CommitmentKey::new(dimensions, Layout::Packed);
         let blinding = secret();
+        let commit = |values: &[i32], blinding: &SecretScalar| key.commit(values, std::slice::from_ref(blinding));
         for bits in [8, 16, 24, 32] {
             let update = values(dimensions, bits);
             group.bench_function(format!("commit to {dimensions} values of {bits} bits"), |b| {
-                b.iter(|| key.commit(black_box(&update), &blinding));
+                b.iter(|| commit(black_box(&update), &blinding));
             });
         }
         let sum = values(dimensions, 31);
         let none = vec![0; dimensions];
         let zero = must(SecretScalar::from_bytes(&[0; 32]));
-        let mut commitments: Vec<Commitment> = vec![must(key.commit(&none, &blinding)); SITES.saturating_sub(1)];
-        commitments.push(must(key.commit(&sum, &zero)));
+        let mut commitments: Vec<Vec<Commitment>> = vec![must(commit(&none, &blinding)); SITES.saturating_sub(1)];
+        commitments.push(must(commit(&sum, &zero)));
         let blindings =
             (1..SITES).fold(Scalar::ZERO, |sum, _| sum + Scalar::from_bytes_mod_order(*blinding.to_bytes()));
-        let blindings = must(SecretScalar::from_bytes(blindings.as_bytes()));
+        let blindings = [must(SecretScalar::from_bytes(blindings.as_bytes()))];
         group.bench_function(format!("check of a sum of {SITES} over {dimensions} coordinates"), |b| {
             b.iter(|| must(key.verify_sum(black_box(&commitments), &sum, &blindings)));
+        });
+    }
+    group.finish();
+}
+
+/// The layout that can be proven about, and proofs with a direction.
+fn proofs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("norm proof");
+    group.sample_size(10);
+    for dimensions in [100_000, 1_000_000] {
+        let key = CommitmentKey::new(dimensions, Layout::Provable);
+        let (update, direction) = (values(dimensions, 16), values(dimensions, 12));
+        let blindings: Vec<SecretScalar> = (0..key.rows()).map(|_| secret()).collect();
+        let commitments = must(key.commit(&update, &blindings));
+        let challenge = NormChallenge { seed: [7; 32], direction: Some(&direction) };
+        let prove = || NormProof::prove(&key, &challenge, black_box(&update), &blindings, &commitments, b"context");
+        let proof = must(prove());
+        eprintln!("{dimensions} coordinates in {} rows: {} bytes", key.rows(), proof.to_bytes().len());
+        group.bench_function(format!("commit to {dimensions} values of 16 bits in rows"), |b| {
+            b.iter(|| key.commit(black_box(&update), &blindings));
+        });
+        group.bench_function(format!("check of a sum over {dimensions} coordinates in rows"), |b| {
+            b.iter(|| must(key.verify_sum(&[&commitments], black_box(&update), &blindings)));
+        });
+        group.bench_function(format!("prove, {dimensions} coordinates"), |b| b.iter(prove));
+        group.bench_function(format!("verify, {dimensions} coordinates"), |b| {
+            b.iter(|| must(proof.verify(&key, &challenge, black_box(&commitments), b"context")));
         });
     }
     group.finish();
@@ -147,5 +175,5 @@ fn peer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, agreement, masks, sharing, peer, commitments);
+criterion_group!(benches, agreement, masks, sharing, peer, commitments, proofs);
 criterion_main!(benches);

@@ -127,6 +127,40 @@ pub enum CryptoError {
         /// What the vector has.
         found: usize,
     },
+    /// There are not as many rows as the commitment key has.
+    #[error("{found} rows came where the commitment key has {expected}")]
+    Rows {
+        /// How many the key has.
+        expected: usize,
+        /// How many came.
+        found: usize,
+    },
+    /// Nothing can be proven of vectors that are committed to so.
+    #[error("nothing can be proven of {dimensions} coordinates in this layout")]
+    NotProvable {
+        /// How many coordinates there are.
+        dimensions: usize,
+    },
+    /// A coordinate is too large for a proof.
+    #[error("the coordinate {value} is not between -32768 and 32768")]
+    Coordinate {
+        /// Which value it has.
+        value: i32,
+    },
+    /// A norm proof has the wrong length.
+    #[error("a norm proof of {found} bytes where it must have {expected}")]
+    NormProofLength {
+        /// How many bytes it must have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A norm proof does not prove what it should.
+    #[error("the norm proof is refused for its {part}")]
+    NormProof {
+        /// What is wrong with it.
+        part: &'static str,
+    },
     /// A certificate could not be made or read.
     #[error("certificate: {0}")]
     Certificate(String),
@@ -159,6 +193,11 @@ impl Explain for CryptoError {
             Self::SealedShare => "crypto-sealed-share",
             Self::WrongSum { .. } => "crypto-wrong-sum",
             Self::Dimensions { .. } => "crypto-dimensions",
+            Self::Rows { .. } => "crypto-rows",
+            Self::NotProvable { .. } => "crypto-not-provable",
+            Self::Coordinate { .. } => "crypto-coordinate",
+            Self::NormProofLength { .. } => "crypto-norm-proof-length",
+            Self::NormProof { .. } => "crypto-norm-proof",
             Self::Certificate(_) => "certificate",
             Self::CertificateRequest(_) => "certificate-request",
         }
@@ -188,7 +227,12 @@ impl Explain for CryptoError {
             Self::TooFewShares { .. } => "wait for more shares; without them the round is void",
             Self::SealedShare => "name the dealer in the reveal; once its secret is known it shows who is right",
             Self::WrongSum { .. } => "do not use the release: its coordinator changed the sum or left sites out",
-            Self::Dimensions { .. } => "check that site and coordinator train the same model",
+            Self::Dimensions { .. } | Self::Rows { .. } => "check that site and coordinator train the same model",
+            Self::NotProvable { .. } => "commit in the provable layout, to at most 2^24 coordinates",
+            Self::Coordinate { .. } => "clip updates to 16 bits where norm proofs are asked for",
+            Self::NormProofLength { .. } | Self::NormProof { .. } => {
+                "leave the site out of the sum, and keep what it signed: it is evidence against it"
+            }
             Self::Certificate(_) => "check names and files; certificates of another authority are not accepted",
             Self::CertificateRequest(_) => {
                 "make the request with this version of the participant and send it unchanged"

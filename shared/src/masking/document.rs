@@ -21,6 +21,10 @@ pub struct MaskingPlan {
     pub checkpoint: Digest,
     /// Who joined: digest of each signed join.
     pub joined: BTreeMap<ParticipantId, Digest>,
+    /// SHA-256 of the beacon: 32 random bytes that the coordinator shows once updates are fixed, where the task asks for more
+    /// of them than their sum. What is asked of whom follows from both, so that neither side can choose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beacon: Option<Digest>,
 }
 
 impl Document for MaskingPlan {
@@ -93,8 +97,8 @@ pub struct MaskedSum {
     pub survivors: Digest,
     /// BLAKE3 of the sum's little-endian i32 words.
     pub sum: Digest,
-    /// The sum of the commitments' blindings.
-    pub blinding: Element,
+    /// The sum of the blindings of each row's commitments.
+    pub blindings: Vec<Element>,
 }
 
 impl Document for MaskedSum {

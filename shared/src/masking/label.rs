@@ -26,6 +26,11 @@ pub fn self_mask(plan: &MaskingPlan, plan_digest: Digest, owner: &ParticipantId)
     format!("ringfence/v1/self-mask\n{round_id}\n{task_digest}\n{plan_digest}\n{checkpoint}\n{owner}").into_bytes()
 }
 
+/// What a proof about an update is bound to.
+pub fn norm_proof(round_id: &RoundId, prover: &ParticipantId, challenge: Digest) -> Vec<u8> {
+    format!("ringfence/v1/norm-proof\n{round_id}\n{prover}\n{challenge}").into_bytes()
+}
+
 /// For the share of a secret that `dealer` seals for `holder`.
 pub fn sealed_share(round_id: &RoundId, dealt: Dealt, dealer: &ParticipantId, holder: &ParticipantId) -> Vec<u8> {
     let dealt = match dealt {
@@ -55,6 +60,7 @@ mod tests {
             task_digest: digest(1),
             checkpoint: digest(2),
             joined: BTreeMap::new(),
+            beacon: None,
         };
         let of = |plan: &MaskingPlan| pair_mask(plan, digest(9), &site("a"), &site("b"));
         assert_eq!(of(&plan), pair_mask(&plan, digest(9), &site("b"), &site("a")));

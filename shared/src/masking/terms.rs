@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Element, MIN_COHORT};
+use super::{Assurance, BLINDING_WORDS, Element, Layout, MIN_COHORT};
 use crate::ParticipantId;
 
 /// How many bits an update's entries may have, their sign included.
@@ -22,6 +22,9 @@ pub struct SecureAggregation {
     /// `clip_norm` / 2^(`value_bits` − 1).
     #[serde(default = "default_bits")]
     pub value_bits: u32,
+    /// What is asked of updates that nobody sees.
+    #[serde(default)]
+    pub assurance: Assurance,
     /// Who may take part, with the keys that identify each: the whole cohort. The coordinator fills it in from its
     /// registry before the operator signs; whoever has taken part with a site before cannot have other keys later.
     #[serde(default)]
@@ -59,6 +62,26 @@ impl SecureAggregation {
         1_i32.checked_shl(self.value_bits.saturating_sub(1)).unwrap_or(i32::MAX)
     }
 
+    /// No update of `len` entries on the grid is longer than this, in steps: clipped to [`Self::limit`] steps, each entry
+    /// rounded by less than one.
+    pub fn longest(&self, len: usize) -> f64 {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        f64::from(self.limit()) + f64::from(len).sqrt()
+    }
+
+    /// How updates are committed to.
+    pub fn layout(&self) -> Layout {
+        match self.assurance {
+            Assurance::NormProofs { .. } => Layout::Provable,
+            Assurance::Openings { .. } | Assurance::None => Layout::Packed,
+        }
+    }
+
+    /// How many words a masked update of `len` entries has: behind its own stand those of its commitments' blindings.
+    pub fn words(&self, len: usize) -> usize {
+        len.saturating_add(self.layout().rows(len).saturating_mul(BLINDING_WORDS))
+    }
+
     /// The mean of `updates` updates whose words add up to `sum`, off the grid again. Whoever runs a round and whoever
     /// checks it compute this, so that both get the same bits.
     pub fn mean(&self, sum: &[i32], updates: usize) -> Vec<f64> {
@@ -77,7 +100,8 @@ impl SecureAggregation {
         let needed = threshold(cohort);
         check(quorum >= needed, format!("the quorum must be at least {needed} of {cohort}, more than two thirds"))?;
         let largest = u64::try_from(cohort).unwrap_or(u64::MAX).saturating_mul(self.limit().unsigned_abs().into());
-        check(largest < SUM_LIMIT, format!("{cohort} values of {} bits could wrap", self.value_bits))
+        check(largest < SUM_LIMIT, format!("{cohort} values of {} bits could wrap", self.value_bits))?;
+        self.assurance.validate(cohort, self.value_bits)
     }
 }
 
@@ -86,7 +110,7 @@ mod tests {
     use super::*;
 
     fn terms(value_bits: u32) -> SecureAggregation {
-        SecureAggregation { clip_norm: 2.0, value_bits, roster: BTreeMap::new() }
+        SecureAggregation { clip_norm: 2.0, value_bits, assurance: Assurance::None, roster: BTreeMap::new() }
     }
 
     #[test]
@@ -103,6 +127,25 @@ mod tests {
         assert!(terms(24).validate(255, 255).is_ok());
         assert!(terms(24).validate(256, 256).unwrap_err().contains("wrap"));
         assert!(terms(16).validate(1000, 1000).is_ok());
+    }
+
+    #[test]
+    fn at_most_a_third_opens_and_proofs_need_room() {
+        let with = |assurance, value_bits| SecureAggregation { assurance, ..terms(value_bits) }.validate(10, 7);
+        assert_eq!(with(Assurance::Openings { sites: 3 }, 16), Ok(()));
+        assert!(with(Assurance::Openings { sites: 4 }, 16).is_err());
+        assert!(with(Assurance::Openings { sites: 0 }, 16).is_err());
+        assert_eq!(with(Assurance::NormProofs { root: None }, 16), Ok(()));
+        assert!(with(Assurance::NormProofs { root: None }, 17).unwrap_err().contains("at most 16"));
+    }
+
+    #[test]
+    fn an_update_is_committed_to_in_rows_only_where_something_is_proven_of_it() {
+        let with = |assurance| SecureAggregation { assurance, ..terms(16) };
+        let plain = with(Assurance::None);
+        assert_eq!(plain.words(1_000_000), 1_000_016);
+        let proven = with(Assurance::NormProofs { root: None });
+        assert_eq!(proven.words(10_000), 10_000 + 25 * 16);
     }
 
     #[test]

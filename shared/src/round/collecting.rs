@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::unmasking::Survived;
-use super::{AcceptedUpdate, Agreeing, Change, Collected, IllegalTransition, RoundEvent, RoundPlan, RoundState, Step};
-use super::{has_quorum, no_quorum};
+use super::{AcceptedUpdate, Agreeing, Change, Collected, IllegalTransition, Opening, Proving, RoundEvent, RoundPlan};
+use super::{RoundState, Step, has_quorum, no_quorum};
+use crate::masking::Assurance;
 use crate::{ParticipantId, Timestamp};
 
 /// Whose update is durable so far.
@@ -58,7 +59,7 @@ impl Collecting {
             RoundEvent::UpdateAccepted { participant_id, update, .. } => {
                 return Some(self.accept(participant_id, update));
             }
-            RoundEvent::CollectionClosed { at } => return Some(Ok(Change::To(self.close(*at)))),
+            RoundEvent::CollectionClosed { drawn, at } => return Some(self.close(drawn, *at).map(Change::To)),
             _ => return None,
         };
         Some(Ok(Change::within(changed)))
@@ -89,17 +90,25 @@ impl Collecting {
         }
     }
 
-    fn close(&self, at: Timestamp) -> RoundState {
+    fn close(&self, drawn: &BTreeSet<ParticipantId>, at: Timestamp) -> Result<RoundState, IllegalTransition> {
         if !has_quorum(&self.plan, self.accepted.len()) {
-            return no_quorum(&self.plan, self.accepted.len(), at);
+            return Ok(no_quorum(&self.plan, self.accepted.len(), at));
+        }
+        if let Some(stranger) = drawn.iter().find(|id| !self.accepted.contains_key(*id)) {
+            return Err(IllegalTransition::NotTakingPart(stranger.clone()));
         }
         let (plan, accepted, lost) = (Arc::clone(&self.plan), self.accepted.clone(), self.lost.clone());
-        match self.plan.threshold {
-            None => RoundState::Collected(Collected { plan, accepted, dropped: BTreeSet::new(), lost }),
-            Some(threshold) => {
-                let dropped = self.joined.iter().filter(|id| !self.accepted.contains_key(*id)).cloned().collect();
-                RoundState::Agreeing(Agreeing::new(Survived { plan, threshold, accepted, dropped, lost }, at))
+        let Some(threshold) = plan.threshold else {
+            return Ok(RoundState::Collected(Collected { plan, accepted, dropped: BTreeSet::new(), lost }));
+        };
+        let dropped = self.joined.iter().filter(|id| !self.accepted.contains_key(*id)).cloned().collect();
+        let survived = Survived { plan, threshold, accepted, dropped, lost };
+        Ok(match &self.plan.assurance {
+            Assurance::None => RoundState::Agreeing(Agreeing::new(survived, at)),
+            Assurance::NormProofs { root: None } => RoundState::Proving(Proving::new(survived, at)),
+            Assurance::NormProofs { root: Some(_) } | Assurance::Openings { .. } => {
+                RoundState::Opening(Opening::new(survived, drawn.clone(), at))
             }
-        }
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! What can happen to a round: what is persisted of it, and replayed. Nothing here decides what follows from an event.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AbortReason, AcceptedUpdate};
@@ -54,6 +56,35 @@ pub enum RoundEvent {
     },
     /// No more updates.
     CollectionClosed {
+        /// Who of a masked round is to open its update; nobody where the task does not ask for it.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        drawn: BTreeSet<ParticipantId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A drawn participant opened its update, and it is what it should be.
+    Opened {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more openings.
+    OpeningsClosed {
+        /// When.
+        at: Timestamp,
+    },
+    /// A participant's proof about its update came.
+    Proven {
+        /// Who.
+        participant_id: ParticipantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No more proofs.
+    ProofsClosed {
+        /// Whose proof does not hold, or whose update does not point the root's way.
+        weightless: BTreeSet<ParticipantId>,
         /// When.
         at: Timestamp,
     },
@@ -129,6 +160,10 @@ impl RoundEvent {
             Self::Excluded { .. } => "excluded",
             Self::UpdateAccepted { .. } => "update_accepted",
             Self::CollectionClosed { .. } => "collection_closed",
+            Self::Opened { .. } => "opened",
+            Self::OpeningsClosed { .. } => "openings_closed",
+            Self::Proven { .. } => "proven",
+            Self::ProofsClosed { .. } => "proofs_closed",
             Self::Agreed { .. } => "agreed",
             Self::AgreementClosed { .. } => "agreement_closed",
             Self::Revealed { .. } => "revealed",

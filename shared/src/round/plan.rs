@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IllegalTransition;
 use crate::encoding::Encoding;
+use crate::masking::Assurance;
 use crate::participation::LatePolicy;
 use crate::task::Deadlines;
 use crate::{Digest, ParticipantId, RoundId, RoundNumber, Timestamp};
@@ -32,6 +33,8 @@ pub struct RoundPlan {
     pub goal: u32,
     /// How many of those who delivered must help to unmask the sum; `None` where updates are not masked.
     pub threshold: Option<u32>,
+    /// What is asked of updates that nobody sees.
+    pub assurance: Assurance,
     /// What becomes of an update that comes late.
     pub late: LatePolicy,
     /// How long each phase waits.

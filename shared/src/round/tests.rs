@@ -4,6 +4,7 @@ mod masked;
 
 use super::*;
 use crate::encoding::Encoding;
+use crate::masking::Assurance;
 use crate::participation::LatePolicy;
 use crate::task::Deadlines;
 use crate::update::Evaluation;
@@ -32,6 +33,7 @@ fn plan() -> RoundPlan {
         quorum: 2,
         goal: 3,
         threshold: None,
+        assurance: Assurance::None,
         late: LatePolicy::Drop,
         deadlines: Deadlines { join_ms: 10_000, collect_ms: 20_000, evaluate_ms: 30_000, unmask_ms: 5_000 },
         announced_at: at(0),
@@ -98,7 +100,7 @@ fn collecting(plan: RoundPlan, joined_by: &[&str]) -> RoundState {
 }
 
 fn aggregated() -> RoundState {
-    let closed = RoundEvent::CollectionClosed { at: at(3) };
+    let closed = RoundEvent::CollectionClosed { drawn: BTreeSet::new(), at: at(3) };
     let candidate = RoundEvent::Aggregated { candidate: digest(9), server_state: None, at: at(3) };
     after(&[
         joined("a"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{AbortReason, Aborted, AcceptedUpdate, Change, Collected, IllegalTransition, RoundEvent, RoundPlan};
-use super::{RoundState, Step, all_came};
+use super::{RoundState, Step, all_came, has_quorum, no_quorum};
 use crate::{ParticipantId, Timestamp};
 
 /// Who delivered a masked update, and who did not.
@@ -16,7 +16,7 @@ pub struct Survived {
     pub threshold: u32,
     /// Whose update counts, and what of it.
     pub accepted: BTreeMap<ParticipantId, AcceptedUpdate>,
-    /// Who joined and did not deliver.
+    /// Who joined and did not deliver, or not what was asked for.
     pub dropped: BTreeSet<ParticipantId>,
     /// Who is not heard of at present.
     pub lost: BTreeSet<ParticipantId>,
@@ -55,11 +55,32 @@ impl Survived {
         Some(Ok(Change::within(changed)))
     }
 
+    /// Counts these among those who dropped; whether any of them counted.
+    pub(super) fn leave_out<'a>(&mut self, ids: impl IntoIterator<Item = &'a ParticipantId>) -> bool {
+        let before = self.accepted.len();
+        for id in ids {
+            if self.accepted.remove(id).is_some() {
+                self.dropped.insert(id.clone());
+            }
+        }
+        self.accepted.len() < before
+    }
+
+    /// How the round ends where too few are left.
+    pub(super) fn no_quorum(&self, at: Timestamp) -> Option<RoundState> {
+        let left = self.accepted.len();
+        (!has_quorum(&self.plan, left)).then(|| no_quorum(&self.plan, left, at))
+    }
+
+    /// The round's end without a result.
+    pub(super) fn abort(&self, reason: AbortReason, at: Timestamp) -> RoundState {
+        RoundState::Aborted(Aborted { plan: Arc::clone(&self.plan), reason, at })
+    }
+
     /// The state after too few helped.
     pub(super) fn stays_masked(&self, present: &BTreeSet<ParticipantId>, at: Timestamp) -> RoundState {
         let present = u32::try_from(present.len()).unwrap_or(u32::MAX);
-        let reason = AbortReason::StaysMasked { present, needed: self.threshold };
-        RoundState::Aborted(Aborted { plan: Arc::clone(&self.plan), reason, at })
+        self.abort(AbortReason::StaysMasked { present, needed: self.threshold }, at)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::aggregate::Rule;
 use crate::encoding::Encoding;
+use crate::masking::{Assurance, MAX_PROVEN};
 use crate::params::MAX_PARAMS;
 use crate::participation::{LatePolicy, MAX_OVER_SELECTION, MAX_STALENESS};
 use crate::privacy::PrivacyUnit;
@@ -66,10 +67,14 @@ impl Task {
         let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
         let valid = terms.validate(self.cohort.len(), quorum);
         let pure_sum = self.aggregation.rule == Rule::Mean && self.aggregation.pre.is_empty();
+        let is_provable = !matches!(terms.assurance, Assurance::NormProofs { .. }) || self.update_len() <= MAX_PROVEN;
+        let known_root = terms.assurance.root().is_none_or(|root| self.cohort.contains(root));
         let whole_cohort = self.participation.over_selection == 1.0 && self.participation.late == LatePolicy::Drop;
         let checks = [
             (valid.is_ok(), "secure_aggregation", valid.err().unwrap_or_default()),
             (self.encodings == [Encoding::F32], "encodings", "masked words stand in place of `f32`".to_owned()),
+            (is_provable, "model", format!("nothing is proven of updates of more than {MAX_PROVEN} entries")),
+            (known_root, "secure_aggregation", "the root is not in the cohort".to_owned()),
             (pure_sum, "aggregation", "a masked sum gives the mean and nothing else".to_owned()),
             (self.recipe.local.vectors() == 1, "recipe.local", "SCAFFOLD's second vector cannot be masked".to_owned()),
             (whole_cohort, "participation", "masked rounds invite the whole cohort and drop late updates".to_owned()),
@@ -237,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_masked_task_needs_a_plain_mean_of_a_cohort_of_which_two_thirds_deliver_in_time() {
-        let terms = SecureAggregation { clip_norm: 1.0, value_bits: 16, roster: BTreeMap::new() };
+        let terms =
+            SecureAggregation { clip_norm: 1.0, value_bits: 16, assurance: Assurance::None, roster: BTreeMap::new() };
         let cohort = ["a", "b", "c"].map(|name| ParticipantId::new(name).unwrap()).into();
         let task = Task { secure_aggregation: Some(terms), cohort, quorum: 3, ..task(3, "plain") };
         assert_eq!(task.validate(), Ok(()));

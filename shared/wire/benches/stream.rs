@@ -17,8 +17,8 @@ use shared_crypto::pki::{CertificateAuthority, CertificateRequest};
 use shared_wire::client::Client;
 use shared_wire::server::{self, Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload};
 use shared_wire::{
-    Bytes, CHUNK_BYTES, EnrolAnswer, JoinRequest, MaskingStage, PemIdentity, ReleaseBundle, RoundView, SealedShare,
-    Status, TaskView, UpdateOpen, async_trait,
+    Bytes, CHUNK_BYTES, EnrolAnswer, JoinRequest, MaskingStage, PemIdentity, ProofRequest, ReleaseBundle, RoundView,
+    SealedShare, Status, TaskView, UpdateOpen, async_trait,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -121,6 +121,14 @@ impl Federation for Sink {
 
     async fn sealed_shares(&self, _: Certificate, _: RoundId) -> Result<Vec<SealedShare>, Status> {
         Err(Status::unimplemented("not measured"))
+    }
+
+    async fn opened_update(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn proof(&self, _: Certificate, _: ProofRequest) -> Result<(), Status> {
+        Ok(())
     }
 
     async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {

@@ -20,7 +20,7 @@ use crate::convert::{self, piece};
 use crate::proto::{self, federation_client::FederationClient};
 use crate::tls::PemIdentity;
 use crate::view::{
-    EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
+    EnrolAnswer, JoinRequest, MaskingStage, ProofRequest, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
 };
 use crate::{MAX_MESSAGE_BYTES, SILENCE, WireError};
 
@@ -128,6 +128,16 @@ impl Client {
         let (task_id, round) = (round_id.task_id.to_string(), round_id.number.0);
         let request = proto::GetSealedSharesRequest { task_id, round };
         convert::shares(answer(ANSWER, self.control().get_sealed_shares(request)).await?)
+    }
+
+    /// Sends a signed [`shared::masking::OpenedUpdate`].
+    pub async fn open_update(&self, opened: SignedDocument) -> Result<(), WireError> {
+        answer(ANSWER, self.control().open_update(proto::SignedDocument::from(opened))).await.map(drop)
+    }
+
+    /// Sends a signed [`shared::masking::NormClaim`] with the proof itself.
+    pub async fn prove_update(&self, request: ProofRequest) -> Result<(), WireError> {
+        answer(ANSWER, self.control().prove_update(proto::ProofRequest::from(request))).await.map(drop)
     }
 
     /// Sends a signed [`shared::masking::Reveal`].

@@ -6,8 +6,8 @@ use shared::Digest;
 use shared::document::SignedDocument;
 
 use crate::view::{
-    EnrolAnswer, Heartbeat, JoinRequest, Piece, ReleaseBundle, RoundView, SealedShare, TaskView, UpdatePart,
-    UploadProgress,
+    EnrolAnswer, Heartbeat, JoinRequest, Piece, ProofRequest, ReleaseBundle, RoundView, SealedShare, TaskView,
+    UpdatePart, UploadProgress,
 };
 use crate::{WireError, convert, proto};
 
@@ -43,6 +43,11 @@ pub fn heartbeat(bytes: &[u8]) -> Result<Heartbeat, WireError> {
 /// What joins a round.
 pub fn join_request(bytes: &[u8]) -> Result<JoinRequest, WireError> {
     message::<proto::JoinRequest>(bytes)?.try_into()
+}
+
+/// What proves what a hidden update is.
+pub fn proof_request(bytes: &[u8]) -> Result<ProofRequest, WireError> {
+    message::<proto::ProofRequest>(bytes)?.try_into()
 }
 
 /// What was sealed for one participant in a masked round.

@@ -21,8 +21,8 @@ pub use shared::update::CHUNK_BYTES;
 pub use tls::PemIdentity;
 pub use tonic::{Code, Status, async_trait};
 pub use view::{
-    Activity, EnrolAnswer, Enrolled, Heartbeat, JoinRequest, MaskingStage, Phase, Piece, ReleaseBundle, RoundView,
-    SealedShare, TaskState, TaskView, UpdateOpen, UpdatePart, UploadProgress,
+    Activity, EnrolAnswer, Enrolled, Heartbeat, JoinRequest, MaskingStage, Phase, Piece, ProofRequest, ReleaseBundle,
+    RoundView, SealedShare, TaskState, TaskView, UpdateOpen, UpdatePart, UploadProgress,
 };
 
 use std::time::Duration;

@@ -22,7 +22,7 @@ pub use self::upload::Upload;
 use crate::convert;
 pub use crate::tls::ServerIdentity;
 use crate::view::{
-    EnrolAnswer, JoinRequest, MaskingStage, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
+    EnrolAnswer, JoinRequest, MaskingStage, ProofRequest, ReleaseBundle, RoundView, SealedShare, TaskView, UpdateOpen,
 };
 
 /// A stream that a call answers with.
@@ -67,11 +67,14 @@ pub trait Federation: Send + Sync + 'static {
     async fn agreement(&self, caller: Certificate, agreement: SignedDocument) -> Result<(), Status>;
     /// What was sealed for the caller.
     async fn sealed_shares(&self, caller: Certificate, round_id: RoundId) -> Result<Vec<SealedShare>, Status>;
+    /// Takes a signed [`shared::masking::OpenedUpdate`].
+    async fn opened_update(&self, caller: Certificate, opened: SignedDocument) -> Result<(), Status>;
+    /// Takes a signed [`shared::masking::NormClaim`] with the proof itself.
+    async fn proof(&self, caller: Certificate, request: ProofRequest) -> Result<(), Status>;
     /// Takes a signed [`shared::masking::Reveal`].
     async fn reveal(&self, caller: Certificate, reveal: SignedDocument) -> Result<(), Status>;
     /// Takes a signed [`shared::privacy::LedgerShown`].
     async fn ledger(&self, caller: Certificate, ledger: SignedDocument) -> Result<(), Status>;
-
     /// Takes a signed [`shared::masking::Cosignature`].
     async fn cosignature(&self, caller: Certificate, cosignature: SignedDocument) -> Result<(), Status>;
     /// Takes a signed [`shared::update::Evaluation`].

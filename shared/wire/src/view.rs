@@ -143,6 +143,15 @@ impl From<SignedDocument> for JoinRequest {
     }
 }
 
+/// What proves what a hidden update is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofRequest {
+    /// The signed [`shared::masking::NormClaim`].
+    pub said: SignedDocument,
+    /// The proof, whose digest the document has.
+    pub proof: Bytes,
+}
+
 /// A share of a dealer's secret, sealed for the one who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedShare {

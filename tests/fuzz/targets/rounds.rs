@@ -92,7 +92,7 @@ fn event(op: &Op, at: Timestamp) -> Option<RoundEvent> {
             let update = AcceptedUpdate { payload, byte_count: 4, encoding, trained_in, weight: 1, local_steps: 1 };
             RoundEvent::UpdateAccepted { participant_id: site(who), update, at }
         }
-        Op::CollectionClosed => RoundEvent::CollectionClosed { at },
+        Op::CollectionClosed => RoundEvent::CollectionClosed { drawn: BTreeSet::new(), at },
         Op::Aggregated(candidate) => {
             RoundEvent::Aggregated { candidate: Digest([candidate % 2; 32]), server_state: None, at }
         }

@@ -11,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = decode::enrol_answer(bytes);
     let _ = decode::task_view(bytes);
     let _ = decode::join_request(bytes);
+    let _ = decode::proof_request(bytes);
     let _ = decode::sealed_shares(bytes);
     let _ = decode::upload_progress(bytes);
     let _ = decode::fetch_params(bytes);

@@ -4,12 +4,51 @@
 use std::collections::BTreeSet;
 
 use coordinator::Outcome;
+use serde_json::{Value, json};
 use shared::ParamVector;
+use shared::masking::Assurance;
 use shared::round::RoundEvent;
 
 use super::federation::{Federation, PATIENCE, first, site, task_id};
 use crate::simulation::ground::{Break, When};
 use crate::simulation::is_internal;
+
+/// What closes a phase.
+const CLOSINGS: [&str; 8] = [
+    "join_closed",
+    "collection_closed",
+    "openings_closed",
+    "proofs_closed",
+    "agreement_closed",
+    "reveals_closed",
+    "aggregated",
+    "committed",
+];
+
+fn nothing() -> Value {
+    json!({"kind": "none"})
+}
+
+/// Everything that a task may ask of updates that nobody sees.
+fn all() -> Vec<Value> {
+    vec![
+        nothing(),
+        json!({"kind": "openings", "sites": 1}),
+        json!({"kind": "norm_proofs"}),
+        json!({"kind": "norm_proofs", "root": "a"}),
+    ]
+}
+
+/// What must have closed a phase, once each and in this order.
+fn closings_of(federation: &Federation) -> Vec<&'static str> {
+    let assurance = federation.task.assurance();
+    let asked = |name: &&str| match *name {
+        "openings_closed" => matches!(assurance, Assurance::Openings { .. }) || assurance.root().is_some(),
+        "proofs_closed" => matches!(assurance, Assurance::NormProofs { .. }),
+        _ => true,
+    };
+    CLOSINGS.into_iter().filter(asked).collect()
+}
 
 /// Runs a round in which `e` drops out after it joined; the coordinator is started again whenever it died. How often it
 /// did.
@@ -40,8 +79,8 @@ fn restart(federation: &mut Federation) -> bool {
 }
 
 /// What an undisturbed round comes to, and how often it changes the disk.
-fn undisturbed() -> (ParamVector, u64) {
-    let mut federation = Federation::new();
+fn undisturbed(assurance: &Value) -> (ParamVector, u64) {
+    let mut federation = Federation::with(assurance);
     let before = federation.bed.disk.operations();
     assert_eq!(survive(&mut federation), 0);
     (federation.candidate(), federation.bed.disk.operations() - before)
@@ -62,36 +101,37 @@ fn judge(mut federation: Federation, expected: &ParamVector, what: &str) {
     let mut heard = BTreeSet::new();
     for event in &events {
         let who = match event {
-            RoundEvent::Agreed { participant_id, .. } | RoundEvent::Revealed { participant_id, .. } => participant_id,
+            RoundEvent::Opened { participant_id, .. }
+            | RoundEvent::Proven { participant_id, .. }
+            | RoundEvent::Agreed { participant_id, .. }
+            | RoundEvent::Revealed { participant_id, .. } => participant_id,
             _ => continue,
         };
         assert!(heard.insert((event.name(), who.clone())), "{what}: {event:?} twice");
     }
-    for closing in ["join_closed", "collection_closed", "agreement_closed", "reveals_closed", "aggregated", "committed"]
-    {
-        assert_eq!(events.iter().filter(|event| event.name() == closing).count(), 1, "{what}: {closing}");
-    }
+    let closings = events.iter().map(RoundEvent::name).filter(|name| CLOSINGS.contains(name));
+    assert_eq!(closings.collect::<Vec<_>>(), closings_of(&federation), "{what}");
     federation.core.verify_log().unwrap();
 }
 
 #[test]
 fn the_sum_of_those_who_delivered_is_their_exact_mean_without_the_one_who_dropped_out() {
-    let (candidate, _) = undisturbed();
+    let (candidate, _) = undisturbed(&nothing());
     // (1 + 2 + 3 + 4) / 4 quarters, up to a step of the grid.
     assert!(candidate.as_slice().iter().all(|value| (value - 0.625).abs() < 2e-5), "{candidate:?}");
 }
 
 #[test]
 fn a_kill_before_or_after_any_write_of_a_masked_round_changes_nothing_in_the_end() {
-    let (expected, _) = undisturbed();
-    for when in [When::Before, When::After] {
+    for (assurance, when) in all().into_iter().flat_map(|kind| [(kind.clone(), When::Before), (kind, When::After)]) {
+        let (expected, _) = undisturbed(&assurance);
         let mut kills = 0_u8;
         loop {
-            let mut federation = Federation::new();
+            let mut federation = Federation::with(&assurance);
             federation.bed.arm(Break::Store(kills, when));
             let deaths = survive(&mut federation);
             let is_over = deaths == 0 && !federation.bed.is_dead();
-            judge(federation, &expected, &format!("{when:?} write {kills}"));
+            judge(federation, &expected, &format!("{assurance}, {when:?} write {kills}"));
             if is_over {
                 break;
             }
@@ -103,12 +143,14 @@ fn a_kill_before_or_after_any_write_of_a_masked_round_changes_nothing_in_the_end
 
 #[test]
 fn a_kill_at_any_change_of_the_disk_in_a_masked_round_changes_nothing_in_the_end() {
-    let (expected, changes) = undisturbed();
-    assert!(changes > 10, "only {changes} changes");
-    for change in 0..u8::try_from(changes).unwrap() {
-        let mut federation = Federation::new();
-        federation.bed.arm(Break::Disk(change));
-        survive(&mut federation);
-        judge(federation, &expected, &format!("change {change}"));
+    for assurance in all() {
+        let (expected, changes) = undisturbed(&assurance);
+        assert!(changes > 10, "only {changes} changes");
+        for change in 0..u8::try_from(changes).unwrap() {
+            let mut federation = Federation::with(&assurance);
+            federation.bed.arm(Break::Disk(change));
+            survive(&mut federation);
+            judge(federation, &expected, &format!("{assurance}, change {change}"));
+        }
     }
 }

@@ -6,15 +6,17 @@ use std::time::Duration;
 use coordinator::core::{Core, Opening, Proof};
 use coordinator::{Error, Outcome};
 use participant::follow::{Action, due};
-use participant::masking::Sum;
+use participant::masking::{Asked, Sum};
+use serde_json::{Value, json};
 use shared::document::SignedDocument;
 use shared::masking::{Agreement, Reveal};
 use shared::participation::LatePolicy;
+use shared::round::{AbortReason, RoundEvent};
 use shared::task::Task;
 use shared::update::CHUNK_BYTES;
 use shared::{Clock, Digest, Explain, ParamVector, ParticipantId, RoundId, RoundNumber, TaskId};
 use shared_crypto::document_digest;
-use shared_wire::{Activity, Heartbeat, JoinRequest, MaskingStage, RoundView, SealedShare};
+use shared_wire::{Activity, Heartbeat, JoinRequest, MaskingStage, ProofRequest, RoundView, SealedShare};
 
 use super::site::Site;
 use crate::simulation::ground::Bed;
@@ -26,7 +28,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Ticks after which a task must have ended.
 pub(super) const PATIENCE: u32 = 2_000;
 /// Seven features and a bias.
-const PARAMS: usize = 8;
+pub(super) const PARAMS: usize = 8;
 
 /// Everything.
 pub(super) struct Federation {
@@ -54,8 +56,10 @@ pub(super) fn code<T>(result: Result<T, Error>) -> &'static str {
     result.err().expect("a refusal").code()
 }
 
-fn task() -> Task {
-    serde_json::from_value(serde_json::json!({
+fn task(assurance: &Value) -> Task {
+    // Proofs take coarser grids.
+    let value_bits = if assurance["kind"] == "norm_proofs" { 16 } else { 20 };
+    serde_json::from_value(json!({
         "task_id": "t", "title": "a masked task", "cohort": SITES, "quorum": 4, "rounds": 1, "seed": 1,
         "created_at": "2026-01-01T00:00:00Z",
         "feature_view": {"name": "view", "version": 1, "digest": "0".repeat(64)},
@@ -63,7 +67,7 @@ fn task() -> Task {
         "recipe": {"local_steps": 1, "sampling_rate": 0.5, "learning_rate": 0.1, "momentum": 0.0, "clip_norm": 1.0,
                    "noise_multiplier": null},
         "privacy": {"unit": "record", "ceiling": {"epsilon": 3.0, "delta": 1e-5}, "evaluation_rho": 0.1},
-        "secure_aggregation": {"clip_norm": 10.0, "value_bits": 20},
+        "secure_aggregation": {"clip_norm": 10.0, "value_bits": value_bits, "assurance": assurance},
         "deadlines": {"join_ms": 10_000, "collect_ms": 30_000, "evaluate_ms": 10_000, "unmask_ms": 10_000},
         "gates": {"min_true_positive_rate": 0.0, "max_false_positive_rate": 1.0}
     }))
@@ -73,6 +77,11 @@ fn task() -> Task {
 impl Federation {
     /// A task whose first round is announced.
     pub(super) fn new() -> Self {
+        Self::with(&json!({"kind": "none"}))
+    }
+
+    /// As [`Self::new`], of a task that asks this of updates that nobody sees.
+    pub(super) fn with(assurance: &Value) -> Self {
         let bed = Bed::new();
         let mut core = bed.open().unwrap();
         let one = |(number, name): (u16, &str)| {
@@ -83,7 +92,7 @@ impl Federation {
         for one in sites.values() {
             core.vouch(&one.id, one.identity.public(), one.keys().agreement).unwrap();
         }
-        let document = core.create_task(task(), &ParamVector::zeros(PARAMS)).unwrap();
+        let document = core.create_task(task(assurance), &ParamVector::zeros(PARAMS)).unwrap();
         let task = Bed::operator_key().public().open(&document).unwrap();
         let (gone, words, task_digest) = (BTreeSet::new(), BTreeMap::new(), document_digest(&document));
         Self { bed, core, sites, task, task_digest, gone, words }
@@ -92,14 +101,19 @@ impl Federation {
     /// As [`Self::new`], up to a phase which everybody of `SITES` but `gone` has reached.
     pub(super) fn at(phase: &str, gone: &[&str]) -> Self {
         let mut federation = Self::new();
-        while federation.phase() != phase {
-            federation.step();
+        federation.go_to(phase, gone);
+        federation
+    }
+
+    /// Goes on to a phase which everybody of `SITES` but `gone` reaches.
+    pub(super) fn go_to(&mut self, phase: &str, gone: &[&str]) {
+        while self.phase() != phase {
+            self.step();
             // Who drops out has joined.
-            if federation.phase() == "collecting" {
-                federation.gone = gone.iter().copied().map(site).collect();
+            if self.phase() == "collecting" {
+                self.gone = gone.iter().copied().map(site).collect();
             }
         }
-        federation
     }
 
     pub(super) fn phase(&self) -> &'static str {
@@ -175,6 +189,14 @@ impl Federation {
                 self.one(name).held.prepared = None;
                 Ok(())
             }
+            Action::Open => {
+                let document = self.opened(name)?;
+                self.core.open_update(&[(site(name), document)])?.remove(0)
+            }
+            Action::Prove => {
+                let request = self.proof(name)?;
+                self.core.prove_update(&[(site(name), request)])?.remove(0)
+            }
             Action::Agree => {
                 let document = self.agreement(name)?;
                 self.core.agree(&[(site(name), document)])?.remove(0)
@@ -235,10 +257,46 @@ impl Federation {
         Ok(())
     }
 
+    /// Why the first round that was aborted ended.
+    pub(super) fn abort_reason(&self) -> Option<AbortReason> {
+        self.bed.events().into_iter().find_map(|event| match event {
+            RoundEvent::Aborted { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// What opens a site's update.
+    pub(super) fn opened(&mut self, name: &str) -> Result<SignedDocument, Error> {
+        let documents = self.with_plan(name, MaskingStage::Draw)?;
+        let view = self.view(name);
+        let one = &self.sites[&site(name)];
+        let (member, own) = (one.member(&self.task, self.task_digest), one.header.as_ref().unwrap());
+        Ok(member.open_once(&one.kept, &view.round_id, view.checkpoint, own, &documents).unwrap())
+    }
+
+    /// What a site proves of its update.
+    pub(super) fn proof(&mut self, name: &str) -> Result<ProofRequest, Error> {
+        let documents = self.with_plan(name, MaskingStage::Challenge)?;
+        let (round_id, checkpoint) = (self.round_id(), self.view(name).checkpoint);
+        let one = &self.sites[&site(name)];
+        let member = one.member(&self.task, self.task_digest);
+        let (plan, question) = member.challenged(&one.kept, &round_id, checkpoint, &documents).unwrap();
+        let direction = question.said.direction.map(|digest| self.core.params(digest)).transpose()?.unwrap_or_default();
+        let (own, payload) = (one.header.as_ref().unwrap(), one.payload.as_slice());
+        let asked = Asked { own, payload, direction: &direction };
+        Ok(member.prove_once(&one.kept, &plan, &question, &asked).unwrap())
+    }
+
+    /// The documents of a stage, and those that the plan is checked with.
+    fn with_plan(&mut self, name: &str, stage: MaskingStage) -> Result<Vec<SignedDocument>, Error> {
+        let mut documents = self.documents(name, stage)?;
+        documents.extend(self.documents(name, MaskingStage::Plan)?);
+        Ok(documents)
+    }
+
     /// What a site agrees to.
     pub(super) fn agreement(&mut self, name: &str) -> Result<SignedDocument, Error> {
-        let mut documents = self.documents(name, MaskingStage::Survivors)?;
-        documents.extend(self.documents(name, MaskingStage::Plan)?);
+        let documents = self.with_plan(name, MaskingStage::Survivors)?;
         let view = self.view(name);
         let one = &self.sites[&site(name)];
         let (member, own) = (one.member(&self.task, self.task_digest), one.header.as_ref().unwrap());
@@ -293,6 +351,8 @@ impl Federation {
         let documents = self.core.masking_documents(&site(name), &round_id, stage)?;
         let stage = match stage {
             MaskingStage::Plan => "plan",
+            MaskingStage::Draw => "draw",
+            MaskingStage::Challenge => "challenge",
             MaskingStage::Survivors => "survivors",
             MaskingStage::Sum => "sum",
             MaskingStage::Agreements | MaskingStage::Unspecified => return Ok(documents),

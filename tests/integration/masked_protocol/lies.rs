@@ -119,35 +119,18 @@ fn what_comes_after_its_phase_is_refused_as_late_and_not_as_wrong() {
     assert_eq!(code(federation.core.reveal(&[(site("d"), late)]).unwrap().remove(0)), "round-wrong-phase");
 }
 
-/// Sends what `change` makes of the words of `e`'s masked update, signed and committed to as before.
-fn deliver_changed(federation: &mut Federation, change: impl FnOnce(&mut [u32])) {
-    federation.act("e").unwrap();
-    let one = federation.one("e");
-    let (open, payload) = one.prepared.as_mut().unwrap();
-    let mut words: Vec<u32> = payload.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-    change(&mut words);
-    *payload = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let digests = ChunkDigests::of(payload);
-    let header: UpdateHeader = one.identity.public().open(&open.header).unwrap();
-    let header = one.identity.sign(&UpdateHeader { payload: digests.payload(), ..header }).unwrap();
-    (open.header, open.chunk_digests) = (header.clone(), digests.as_slice().to_vec());
-    one.header = Some(header);
-}
-
 /// The round in which `e` delivers something else than it committed to: why it ended.
 fn voided(change: impl FnOnce(&mut [u32])) -> AbortReason {
     let mut federation = Federation::at("collecting", &[]);
     while federation.sites[&site("e")].prepared.is_none() && federation.sites[&site("e")].held.params.is_empty() {
         federation.act("e").unwrap();
     }
-    deliver_changed(&mut federation, change);
+    federation.act("e").unwrap();
+    federation.one("e").change_words(change);
     while federation.round_id() == first() {
         federation.step();
     }
-    let aborted = federation.bed.events().into_iter().find_map(|event| match event {
-        RoundEvent::Aborted { reason, .. } => Some(reason),
-        _ => None,
-    });
+    let aborted = federation.abort_reason();
     assert!(federation.core.record(&first()).unwrap().is_none(), "a void round has no record");
     assert_eq!(code(federation.core.masking_documents(&site("a"), &first(), MaskingStage::Sum)), "round-unknown");
     // Nobody can tell yet whose update it was, and nobody is blamed.

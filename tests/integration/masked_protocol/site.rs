@@ -9,6 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::masking::{Element, RosterKeys};
+use shared::store::{Batch, Store};
 use shared::task::Task;
 use shared::update::{Evaluation, UpdateHeader};
 use shared::{Digest, ParamVector, ParticipantId, RoundId, RoundNumber};
@@ -24,12 +25,16 @@ pub(super) struct Site {
     pub(super) id: ParticipantId,
     pub(super) identity: SigningKey,
     pub(super) agreement: AgreementKey,
+    /// What `kept` is kept in.
+    store: Arc<MemoryStore>,
     pub(super) kept: Kept,
     pub(super) update: ParamVector,
     /// What it holds, as the decision function sees it.
     pub(super) held: Held,
     /// Its masked update, until there is a receipt.
     pub(super) prepared: Option<(UpdateOpen, Vec<u8>)>,
+    /// The words of its last masked update.
+    pub(super) payload: Vec<u8>,
     /// The signed header of its last update.
     pub(super) header: Option<SignedDocument>,
     /// The rounds that it trained in: each was paid for.
@@ -39,11 +44,14 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn new(name: &str, update: ParamVector) -> Self {
         let seal = Arc::new(SealKey::generate().unwrap());
+        let store = Arc::new(MemoryStore::default());
         Self {
             id: ParticipantId::new(name).unwrap(),
             identity: SigningKey::generate().unwrap(),
             agreement: AgreementKey::generate().unwrap(),
-            kept: Kept::new(Arc::new(MemoryStore::default()), seal),
+            kept: Kept::new(Arc::clone(&store) as _, seal),
+            store,
+            payload: Vec::new(),
             update,
             held: Held { masked: true, ..Held::default() },
             prepared: None,
@@ -82,7 +90,10 @@ impl Site {
 
     /// Prepares a masked update to be sent; its round key is used up with it.
     pub(super) fn prepare(&mut self, task_digest: Digest, view: &RoundView, masked: MaskedUpdate) {
-        let MaskedUpdate { payload, said, dealing } = masked;
+        let MaskedUpdate { payload, said, dealing, secrets } = masked;
+        let (used_up, kept) = self.kept.used_up(&view.round_id, Some(&secrets)).unwrap();
+        self.store.apply(Batch::new().put(used_up, kept)).unwrap();
+        self.payload.clone_from(&payload);
         let digests = ChunkDigests::of(&payload);
         let header = UpdateHeader {
             round_id: view.round_id.clone(),
@@ -101,6 +112,20 @@ impl Site {
         self.prepared = Some((open, payload));
         self.held.prepared = Some(view.round_id.number);
         self.debits.push(view.round_id.number);
+    }
+
+    /// Has the site send what `change` makes of the words of its prepared update, signed and committed to as before.
+    pub(super) fn change_words(&mut self, change: impl FnOnce(&mut [u32])) {
+        let (open, payload) = self.prepared.as_mut().unwrap();
+        let mut words: Vec<u32> = payload.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        change(&mut words);
+        *payload = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let digests = ChunkDigests::of(payload);
+        let header: UpdateHeader = self.identity.public().open(&open.header).unwrap();
+        let header = self.identity.sign(&UpdateHeader { payload: digests.payload(), ..header }).unwrap();
+        (open.header, open.chunk_digests) = (header.clone(), digests.as_slice().to_vec());
+        self.payload.clone_from(payload);
+        self.header = Some(header);
     }
 
     pub(super) fn evaluation(&self, round_id: &RoundId, candidate: Digest) -> SignedDocument {

@@ -161,7 +161,9 @@ impl World {
         let Some(view) = self.try_ask(|core| core.view(&task_id(), &id)) else { return };
         match due(&view, self.setting.late, &self.sites[site].held) {
             Action::Wait => {}
-            Action::Agree | Action::Reveal | Action::Verify(_) => panic!("these rounds are not masked"),
+            Action::Open | Action::Prove | Action::Agree | Action::Reveal | Action::Verify(_) => {
+                panic!("these rounds are not masked")
+            }
             Action::Join => {
                 let join = self.sites[site].join(&view, self.task_digest);
                 self.send(site, Message::Join(join), fate);

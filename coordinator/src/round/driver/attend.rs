@@ -58,6 +58,8 @@ impl Driver {
                 let counted = state.joined.iter().chain(state.accepted.keys().filter(|id| !state.joined.contains(*id)));
                 counted.filter(|id| !state.excluded.contains(*id)).filter(shut_out).collect()
             }
+            RoundState::Opening(state) => state.survived.accepted.keys().filter(shut_out).collect(),
+            RoundState::Proving(state) => state.survived.accepted.keys().filter(shut_out).collect(),
             _ => Vec::new(),
         }
     }

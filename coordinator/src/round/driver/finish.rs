@@ -142,6 +142,7 @@ fn in_words(reason: &AbortReason) -> String {
         AbortReason::StaysMasked { present, needed } => {
             format!("{present} of the {needed} who were needed helped to unmask the sum")
         }
+        AbortReason::NoRoot { root } => format!("`{root}`, by whose update the others are measured, did not open it"),
         AbortReason::AggregateFailed { reason } => reason.clone(),
         AbortReason::Operator => "the operator ended it".to_owned(),
     }

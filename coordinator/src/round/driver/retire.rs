@@ -11,6 +11,7 @@ use shared::{Digest, RoundId, RoundNumber};
 use super::Driver;
 use crate::Error;
 use crate::durable::{self, Evidence, MaskingWord, ParamsRole};
+use crate::masking;
 use crate::round::log::{Round, replay};
 use crate::task::TaskEntry;
 
@@ -67,7 +68,8 @@ impl Driver {
             named.push((committed.candidate, ParamsRole::Shared));
             named.extend(committed.server_state.map(|state| (state, self.task.state_role())));
         }
-        named.extend(self.unmasked(user)?.map(|sum| (sum, ParamsRole::Shared)));
+        let of_masked = [self.unmasked(user)?, masking::asked_direction(&self.context, user)?];
+        named.extend(of_masked.into_iter().flatten().map(|params| (params, ParamsRole::Shared)));
         let without = |batch: Batch, (params, role): &(Digest, ParamsRole)| {
             batch.delete(durable::params_use(*params, *role, user))
         };

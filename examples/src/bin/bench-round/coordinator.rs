@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::aggregate::Aggregation;
 use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
-use shared::masking::SecureAggregation;
+use shared::masking::{Assurance, SecureAggregation};
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
@@ -148,6 +148,7 @@ fn task(args: &Args, cohort: Vec<ParticipantId>) -> anyhow::Result<Task> {
         secure_aggregation: args.secure.then(|| SecureAggregation {
             clip_norm: 1.0,
             value_bits: 16,
+            assurance: if args.prove { Assurance::NormProofs { root: None } } else { Assurance::None },
             roster: BTreeMap::new(),
         }),
         deadlines: Deadlines { join_ms: WAIT_MS, collect_ms: WAIT_MS, evaluate_ms: WAIT_MS, unmask_ms: WAIT_MS },

@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Masks the updates: the coordinator learns their sum, and every participant checks it.
     #[arg(long, conflicts_with = "encoding")]
     secure: bool,
+    /// With --secure, every participant proves how long its update is.
+    #[arg(long, requires = "secure")]
+    prove: bool,
     /// K participants join the second round and leave for good before they deliver; that round is measured.
     #[arg(long, value_name = "K", default_value_t = 0, conflicts_with_all = ["kill", "rounds"])]
     drop: u32,

@@ -2,11 +2,11 @@
 //! place of a store.
 
 use anyhow::Context;
-use participant::masking::{MaskedUpdate, Member, Offer, Plan, Sum};
+use participant::masking::{Asked, MaskedUpdate, Member, Offer, Plan, Secrets, Sum};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use shared::document::SignedDocument;
-use shared::masking::{MaskingPlan, Survivors};
+use shared::masking::Survivors;
 use shared::update::Join;
 use shared::{Digest, ParamVector, RoundId};
 use shared_crypto::document_digest;
@@ -30,7 +30,9 @@ pub(crate) async fn heavy<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow
 pub(crate) struct MaskedRound {
     round: Option<RoundId>,
     offer: Option<(SignedDocument, Offer)>,
-    plan: Option<(MaskingPlan, Digest)>,
+    plan: Option<Plan>,
+    /// Its masked words, and what their masks are made of.
+    masked: Option<(Vec<u8>, Secrets)>,
     header: Option<SignedDocument>,
     survivors: Option<(Survivors, Digest)>,
 }
@@ -65,7 +67,9 @@ impl MaskedRound {
         let plan: Plan = member.check_plan(&view.round_id, view.checkpoint, join, documents)?;
         let mut rounding = ChaCha12Rng::seed_from_u64(1);
         let masked = member.mask(&plan, &offer.key, update, &mut rounding)?;
-        self.plan = Some((plan.said, plan.digest));
+        self.plan = Some(plan);
+        let MaskedUpdate { payload, secrets, .. } = &masked;
+        self.masked = member.task.assurance().asks().then(|| (payload.clone(), secrets.clone()));
         Ok(masked)
     }
 
@@ -79,12 +83,23 @@ impl MaskedRound {
         self.header.is_some()
     }
 
+    pub(crate) async fn prove(&self, member: &Member<'_>, client: &Client, view: &RoundView) -> anyhow::Result<()> {
+        let documents = client.masking_documents(&view.round_id, MaskingStage::Challenge).await?;
+        let plan = self.plan.as_ref().context("it has a plan")?;
+        let question = member.check_challenge(plan, documents.first().context("there is a challenge")?)?;
+        let (payload, secrets) = self.masked.as_ref().context("it masked its update")?;
+        let own = self.header.as_ref().context("it delivered")?;
+        let request =
+            heavy(|| Ok(member.prove(plan, &question, &Asked { own, payload, direction: &[] }, secrets)?)).await?;
+        Ok(client.prove_update(request).await?)
+    }
+
     pub(crate) async fn agree(&mut self, member: &Member<'_>, client: &Client, view: &RoundView) -> anyhow::Result<()> {
         let documents = client.masking_documents(&view.round_id, MaskingStage::Survivors).await?;
         let document = documents.first().context("there are survivors")?;
-        let (plan, digest) = self.plan.as_ref().context("it has a plan")?;
+        let plan = self.plan.as_ref().context("it has a plan")?;
         let header = self.header.as_ref().context("it delivered")?;
-        let survivors = member.check_survivors((plan, *digest), header, document)?;
+        let survivors = member.check_survivors((&plan.said, plan.digest), header, document)?;
         let agreement = member.agree(&survivors, document)?;
         self.survivors = Some((survivors, document_digest(document)));
         Ok(client.agree(agreement).await?)
@@ -107,9 +122,9 @@ impl MaskedRound {
         checkpoint: &ParamVector,
     ) -> anyhow::Result<()> {
         let documents = client.masking_documents(&view.round_id, MaskingStage::Sum).await?;
-        let (plan, _) = self.plan.as_ref().context("it has a plan")?;
+        let plan = self.plan.as_ref().context("it has a plan")?;
         let (_, agreed) = self.survivors.as_ref().context("it agreed")?;
-        let announced = member.check_announced(plan, *agreed, &documents)?;
+        let announced = member.check_announced(&plan.said, *agreed, &documents)?;
         let mut words = Vec::new();
         client.fetch(announced.said.sum, member.task.update_len().saturating_mul(4), &mut words).await?;
         let candidate = view.candidate.context("an aggregated round has a candidate")?;

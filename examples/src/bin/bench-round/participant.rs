@@ -174,6 +174,10 @@ impl AtWork {
         match view.phase {
             Phase::Announced => self.join(view).await?,
             Phase::Collecting if self.joined == Some(now.0) => self.deliver(view).await?,
+            Phase::Proving if self.masked.has_delivered() => {
+                let member = member(&self.participant, &self.task, &self.document);
+                self.masked.prove(&member, &self.participant.client, view).await?;
+            }
             Phase::Agreeing if self.masked.has_delivered() => {
                 let member = member(&self.participant, &self.task, &self.document);
                 self.masked.agree(&member, &self.participant.client, view).await?;

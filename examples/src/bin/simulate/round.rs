@@ -11,6 +11,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::aggregate::RoundStep;
 use shared::encoding::Encoding;
+use shared::masking::Assurance;
 use shared::round::{AcceptedUpdate, Collected, RoundEvent, RoundPlan, RoundState};
 use shared::task::Task;
 use shared::{Digest, ParamVector, ParticipantId, RoundId, RoundNumber, Timestamp};
@@ -124,6 +125,7 @@ impl World {
             server_state: None,
             quorum: self.task.quorum,
             threshold: None,
+            assurance: Assurance::None,
             goal,
             cohort,
             root: None,

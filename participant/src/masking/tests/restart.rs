@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use shared::masking::{Agreement, MaskingPlan, RosterKeys, Survivors, threshold};
+use shared::masking::{Agreement, Assurance, Draw, MaskingPlan, RosterKeys, Survivors, threshold};
 use shared::update::{Join, UpdateHeader};
 use shared_crypto::masking::SealedDealing;
 use shared_crypto::{bulk_digest, digest_of};
@@ -56,7 +56,7 @@ impl Rest {
         let own = (participant_id(), keys(&lone.site.identity, &lone.site.agreement));
         let roster: std::collections::BTreeMap<_, _> = roster.chain([own]).collect();
         let cohort = roster.keys().cloned().collect();
-        let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, roster };
+        let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance: Assurance::None, roster };
         let task = Task { cohort, quorum: 4, secure_aggregation: Some(terms), ..task() };
         let (task_digest, coordinator) = (digest_of(&task).unwrap(), SigningKey::generate().unwrap());
         Self { coordinator, others, task, task_digest }
@@ -89,8 +89,9 @@ impl Rest {
             self.others[index].join = Some(join);
         }
         let joined = joins.iter().map(|(id, join)| (id.clone(), document_digest(join))).collect();
-        let plan =
-            MaskingPlan { round_id: round(1), task_digest: self.task_digest, checkpoint: self.checkpoint(), joined };
+        let beacon = Some(digest(&BEACON));
+        let (task_digest, checkpoint) = (self.task_digest, self.checkpoint());
+        let plan = MaskingPlan { round_id: round(1), task_digest, checkpoint, joined, beacon };
         std::iter::once(self.coordinator.sign(&plan).unwrap()).chain(joins.into_values()).collect()
     }
 
@@ -222,4 +223,28 @@ fn a_site_that_dies_between_its_debit_and_its_masked_update_pays_again_and_sends
     updates(&lone).prepare(&rest.assignment(planned()), &records(), &mut |_| true).unwrap();
     assert_eq!(lone.site.ledger.debits().len(), 2, "what may have been drawn was paid for");
     load(&lone);
+}
+
+#[test]
+fn a_site_that_restarts_opens_its_update_once_and_never_after_it_agreed() {
+    let lone = Lone::new();
+    let mut rest = Rest::of(&lone);
+    let sites = u32::try_from(OTHERS.len()).unwrap() + 1;
+    rest.task.secure_aggregation.as_mut().unwrap().assurance = Assurance::Openings { sites };
+    let join = rest.lone(&lone).join(&lone.site.masked, &round(1)).unwrap();
+    let plan = rest.plan(&join);
+    let planned = rest.lone(&lone).planned(&lone.site.masked, &round(1), rest.checkpoint(), &plan).unwrap();
+    updates(&lone).prepare(&rest.assignment(planned), &records(), &mut |_| true).unwrap();
+    let own = load(&lone).0.header;
+    let shown = |document: SignedDocument| std::iter::once(document).chain(plan.clone()).collect::<Vec<_>>();
+    let draw = Draw { round_id: round(1), plan: document_digest(&plan[0]), beacon: Digest(BEACON) };
+    let draw = shown(rest.coordinator.sign(&draw).unwrap());
+    let open = |lone: &Lone| rest.lone(lone).open_once(&lone.site.masked, &round(1), rest.checkpoint(), &own, &draw);
+    let opened = open(&lone).unwrap();
+    let lone = lone.reopened();
+    assert_eq!(open(&lone).unwrap(), opened);
+    let survivors = shown(rest.survivors(&plan[0], &own, &["e"]));
+    rest.lone(&lone).agree_once(&lone.site.masked, &round(1), rest.checkpoint(), &own, &survivors).unwrap();
+    let lone = lone.reopened();
+    assert_eq!(code(open(&lone)), "masking-secrets-gone");
 }

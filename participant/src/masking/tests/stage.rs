@@ -16,6 +16,9 @@ use shared_wire::SealedShare;
 use super::super::*;
 use crate::testing::{round, task};
 
+/// What the plan has the digest of.
+pub(super) const BEACON: [u8; 32] = [9; 32];
+
 pub(super) const SITES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 pub(super) fn site(name: &str) -> ParticipantId {
@@ -47,7 +50,8 @@ fn keys(identity: &SigningKey, agreement: &AgreementKey) -> RosterKeys {
 }
 
 fn masked_task(roster: BTreeMap<ParticipantId, RosterKeys>) -> Task {
-    let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, roster };
+    let terms =
+        SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance: shared::masking::Assurance::None, roster };
     let (cohort, quorum) = (SITES.map(site).into(), 4);
     Task { cohort, quorum, secure_aggregation: Some(terms), ..task() }
 }
@@ -203,7 +207,7 @@ pub(super) fn join(id: &ParticipantId, task_digest: Digest, masking: Option<shar
 
 fn plan(task_digest: Digest, sites: &BTreeMap<ParticipantId, One>) -> MaskingPlan {
     let joined = sites.values().map(|one| (one.id.clone(), document_digest(&one.join))).collect();
-    MaskingPlan { round_id: round(1), task_digest, checkpoint: checkpoint(), joined }
+    MaskingPlan { round_id: round(1), task_digest, checkpoint: checkpoint(), joined, beacon: Some(digest(&BEACON)) }
 }
 
 pub(super) fn header(id: &ParticipantId, task_digest: Digest, masked: &MaskedUpdate) -> UpdateHeader {

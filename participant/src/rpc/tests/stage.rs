@@ -235,6 +235,14 @@ impl Federation for Stage {
         Err(refused("round-wrong-phase"))
     }
 
+    async fn opened_update(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Err(refused("round-wrong-phase"))
+    }
+
+    async fn proof(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Err(refused("round-wrong-phase"))
+    }
+
     async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
         Err(refused("round-wrong-phase"))
     }

@@ -2,7 +2,7 @@
 //! hold.
 
 use shared::Explain;
-use shared::masking::{Element, RosterKeys, SecureAggregation};
+use shared::masking::{Assurance, Element, RosterKeys, SecureAggregation};
 use shared::store::StoreError;
 use shared_crypto::{SigningKey, digest};
 use shared_store::MemoryStore;
@@ -154,7 +154,8 @@ fn masked() -> Published {
     let roster = COHORT.map(|name| (id(name), keys(name))).into();
     let mut published = Published::new(1);
     published.task.cohort = COHORT.map(id).into();
-    published.task.secure_aggregation = Some(SecureAggregation { clip_norm: 1.0, value_bits: 16, roster });
+    published.task.secure_aggregation =
+        Some(SecureAggregation { clip_norm: 1.0, value_bits: 16, assurance: Assurance::None, roster });
     published
 }
 

@@ -50,8 +50,11 @@ pub(super) fn checked<R: ReadAt + ?Sized>(
     let values = values(sections, &entry, task.update_len())?;
     let commitments = commitments(sections, keys, &survivors, record)?;
     let malformed = |error: shared_crypto::CryptoError| TranscriptError::Commitments(error.to_string());
-    let blinding = SecretScalar::try_from(&word.blinding).map_err(malformed)?;
-    CommitmentKey::shared(values.len()).verify_sum(&commitments, &values, &blinding).map_err(malformed)?;
+    let terms = task.secure_aggregation.as_ref();
+    let terms = terms.ok_or_else(|| TranscriptError::Commitments("the task's updates are not masked".to_owned()))?;
+    let blindings = word.blindings.iter().map(SecretScalar::try_from).collect::<Result<Vec<_>, _>>();
+    let key = CommitmentKey::shared(values.len(), terms.layout());
+    key.verify_sum(&commitments, &values, &blindings.map_err(malformed)?).map_err(malformed)?;
     Ok(values)
 }
 
@@ -70,13 +73,13 @@ fn values<R: ReadAt + ?Sized>(
     Ok(values)
 }
 
-/// Each survivor's commitment, from the header that it signed.
+/// Each survivor's commitments, from the header that it signed.
 fn commitments<R: ReadAt + ?Sized>(
     sections: &mut Sections<'_, R>,
     keys: &TranscriptKeys,
     survivors: &Survivors,
     record: &RoundRecord,
-) -> Result<Vec<Commitment>, TranscriptError> {
+) -> Result<Vec<Vec<Commitment>>, TranscriptError> {
     let mut commitments = Vec::with_capacity(record.accepted.len());
     for (participant_id, accepted) in &record.accepted {
         let section = name::update_header(participant_id);
@@ -87,8 +90,8 @@ fn commitments<R: ReadAt + ?Sized>(
         let masked = header.masked.as_ref();
         let masked = masked.ok_or_else(|| TranscriptError::Commitments(format!("`{section}` has none")))?;
         same(|| format!("the masking plan in `{section}`"), &survivors.plan, &masked.plan)?;
-        let commitment = Commitment::try_from(&masked.commitment);
-        commitments.push(commitment.map_err(|error| TranscriptError::Commitments(error.to_string()))?);
+        let rows = masked.commitments.iter().map(Commitment::try_from).collect::<Result<_, _>>();
+        commitments.push(rows.map_err(|error| TranscriptError::Commitments(error.to_string()))?);
     }
     same(|| "the number of survivors".to_owned(), &survivors.delivered.len(), &record.accepted.len())?;
     Ok(commitments)

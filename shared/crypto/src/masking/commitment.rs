@@ -1,22 +1,24 @@
 //! Blinded Pedersen commitments to whole vectors: a site binds itself to an update that stays hidden, and the commitments
 //! of many sites add up to a commitment to the sum of their updates. Nobody opens them to another vector without computing
-//! discrete logarithms. They say nothing about how large a vector is.
+//! discrete logarithms. They say nothing about how large a vector is; [`super::NormProof`] does.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, iter, str, thread};
 
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use ring::digest::{Context, SHA512};
 use serde::{Deserialize, Serialize};
 
-use shared::masking::BLINDING_WORDS;
+use shared::masking::{BLINDING_WORDS, Layout};
 
 use super::SecretScalar;
 use super::element::Element;
-use crate::CryptoError;
+use super::scalar::signed;
+use crate::{CryptoError, random_bytes};
 
 /// Coordinates that share one generator, 32 bits apart. Any two different groups of them differ as integers below 2^223,
 /// so also modulo the group's order, which is above 2^252; and packing is linear as long as sums fit their 32 bits.
@@ -27,40 +29,39 @@ const BATCH: usize = 8192;
 
 const GENERATOR_DOMAIN: &[u8] = b"ringfence commitment generator v1\0";
 
-/// The generators for vectors of one length: 160 bytes for every seven coordinates. They come out of a hash, so that nobody
-/// knows a relation between them; the blinding's is the group's own generator.
+/// How many coordinates of a row share a generator.
+fn slots(layout: Layout) -> usize {
+    match layout {
+        Layout::Packed => SLOTS,
+        Layout::Provable => 1,
+    }
+}
+
+/// The generators for vectors of one length and layout, 160 bytes each: for every seven coordinates, or for every one of a
+/// row. They come out of a hash, so that nobody knows a relation between them; the blinding's is the group's own generator.
 #[derive(Clone)]
 pub struct CommitmentKey {
     dimensions: usize,
+    layout: Layout,
     generators: Vec<RistrettoPoint>,
 }
 
 impl CommitmentKey {
-    /// The key for vectors of `dimensions` coordinates, made on all cores (some 1.4 µs of one core a coordinate): make it
+    /// The key for vectors of `dimensions` coordinates, made on all cores (some 10 µs of one core a generator): make it
     /// once per model.
-    pub fn new(dimensions: usize) -> Self {
-        let count = dimensions.div_ceil(SLOTS);
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let share = count.div_ceil(threads).max(1);
-        let mut generators = vec![RistrettoPoint::default(); count];
-        thread::scope(|scope| {
-            for (part, first) in generators.chunks_mut(share).zip((0..).step_by(share)) {
-                scope.spawn(move || {
-                    part.iter_mut().zip(first..).for_each(|(generator, index)| *generator = generator_at(index));
-                });
-            }
-        });
-        Self { dimensions, generators }
+    pub fn new(dimensions: usize, layout: Layout) -> Self {
+        let count = dimensions.div_ceil(layout.rows(dimensions)).div_ceil(slots(layout));
+        Self { dimensions, layout, generators: generators(GENERATOR_DOMAIN, count) }
     }
 
     /// The key for vectors of `dimensions` coordinates, made at its first use in this process and shared from then on: it
-    /// holds no secret. The one of the length used last is kept.
-    pub fn shared(dimensions: usize) -> Arc<Self> {
+    /// holds no secret. The one used last is kept.
+    pub fn shared(dimensions: usize, layout: Layout) -> Arc<Self> {
         static LAST: Mutex<Option<Arc<CommitmentKey>>> = Mutex::new(None);
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some(key) if key.dimensions == dimensions => Arc::clone(key),
-            _ => Arc::clone(last.insert(Arc::new(Self::new(dimensions)))),
+            Some(key) if key.dimensions == dimensions && key.layout == layout => Arc::clone(key),
+            _ => Arc::clone(last.insert(Arc::new(Self::new(dimensions, layout)))),
         }
     }
 
@@ -69,49 +70,142 @@ impl CommitmentKey {
         self.dimensions
     }
 
-    /// The commitment to `values` under `blinding`, which must be uniform and new.
+    /// How a vector is committed to.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// How many commitments a vector has, and as many blindings.
+    pub fn rows(&self) -> usize {
+        self.layout.rows(self.dimensions)
+    }
+
+    /// How many coordinates a row has; the last row ends in zeros where the vector does not fill it.
+    pub fn width(&self) -> usize {
+        self.dimensions.div_ceil(self.rows())
+    }
+
+    pub(super) fn generators(&self) -> &[RistrettoPoint] {
+        &self.generators
+    }
+
+    /// The commitments to the rows of `values` under `blindings`, each of which must be uniform and new.
     ///
     /// How long it takes depends on the values, so it is computed where they lie and never on request of somebody else.
-    pub fn commit(&self, values: &[i32], blinding: &SecretScalar) -> Result<Commitment, CryptoError> {
-        Ok(Commitment(Element::of(self.point(values, blinding)?)))
+    pub fn commit(&self, values: &[i32], blindings: &[SecretScalar]) -> Result<Vec<Commitment>, CryptoError> {
+        self.check(values.len(), blindings.len())?;
+        let rows = self.rows_of(values).zip(blindings);
+        Ok(rows.map(|(row, blinding)| Commitment(Element::of(self.point(row, blinding)))).collect())
     }
 
-    /// Checks that `commitments` add up to the commitment to `sum` under `blinding_sum`.
+    /// Checks that the sites' `commitments`, a list of rows from each, add up to the commitments to `sum` under
+    /// `blinding_sums`.
+    ///
+    /// Several rows are checked as one, each times a random weight of 128 bits: wrong ones pass with a chance of 2^-128.
     pub fn verify_sum(
         &self,
-        commitments: &[Commitment],
+        commitments: &[impl AsRef<[Commitment]>],
         sum: &[i32],
-        blinding_sum: &SecretScalar,
+        blinding_sums: &[SecretScalar],
     ) -> Result<(), CryptoError> {
-        let expected = self.point(sum, blinding_sum)?;
-        let found: RistrettoPoint = commitments.iter().map(|commitment| commitment.0.point()).sum();
-        (found == expected).then_some(()).ok_or(CryptoError::WrongSum { commitments: commitments.len() })
+        self.check(sum.len(), blinding_sums.len())?;
+        let mut found = vec![RistrettoPoint::default(); self.rows()];
+        for rows in commitments.iter().map(AsRef::as_ref) {
+            self.check(self.dimensions, rows.len())?;
+            found.iter_mut().zip(rows).for_each(|(sum, commitment)| *sum += commitment.0.point());
+        }
+        let fits = match (found.as_slice(), blinding_sums) {
+            ([found], [blinding]) => self.point(sum, blinding) == *found,
+            _ => self.weighted_difference(&found, sum, blinding_sums)? == RistrettoPoint::default(),
+        };
+        fits.then_some(()).ok_or(CryptoError::WrongSum { commitments: commitments.len() })
     }
 
-    fn point(&self, values: &[i32], blinding: &SecretScalar) -> Result<RistrettoPoint, CryptoError> {
-        if values.len() != self.dimensions {
-            return Err(CryptoError::Dimensions { expected: self.dimensions, found: values.len() });
+    pub(super) fn check(&self, dimensions: usize, rows: usize) -> Result<(), CryptoError> {
+        if dimensions != self.dimensions {
+            return Err(CryptoError::Dimensions { expected: self.dimensions, found: dimensions });
         }
-        let batches = values.chunks(BATCH * SLOTS).zip(self.generators.chunks(BATCH));
+        let expected = self.rows();
+        (rows == expected).then_some(()).ok_or(CryptoError::Rows { expected, found: rows })
+    }
+
+    /// A vector's rows, the last ones shorter where it does not fill them.
+    pub(super) fn rows_of<'a>(&self, values: &'a [i32]) -> impl Iterator<Item = &'a [i32]> {
+        values.chunks(self.width().max(1)).chain(iter::repeat(Default::default())).take(self.rows())
+    }
+
+    fn point(&self, row: &[i32], blinding: &SecretScalar) -> RistrettoPoint {
+        let slots = slots(self.layout);
+        let batches = row.chunks(BATCH.saturating_mul(slots)).zip(self.generators.chunks(BATCH));
         let batches = batches.map(|(values, generators)| {
-            let packed: Vec<Packed> = values.chunks(SLOTS).map(Packed::new).collect();
+            let packed: Vec<Packed> = values.chunks(slots).map(Packed::new).collect();
             let points = packed.iter().zip(generators).map(|(packed, generator)| packed.signed(generator));
             RistrettoPoint::vartime_multiscalar_mul(packed.iter().map(|packed| packed.magnitude), points)
         });
-        Ok(batches.chain(iter::once(RistrettoPoint::mul_base(&blinding.0))).sum())
+        batches.chain(iter::once(RistrettoPoint::mul_base(&blinding.0))).sum()
+    }
+
+    /// What the rows of `sum` commit to less the `found` points, each row times a random weight.
+    fn weighted_difference(
+        &self,
+        found: &[RistrettoPoint],
+        sum: &[i32],
+        blinding_sums: &[SecretScalar],
+    ) -> Result<RistrettoPoint, CryptoError> {
+        let mut columns = vec![[0_i128; 2]; self.width()];
+        let mut weights = Vec::with_capacity(found.len());
+        let mut blinding = Scalar::ZERO;
+        for (row, row_blinding) in self.rows_of(sum).zip(blinding_sums) {
+            let bytes = random_bytes::<16>()?;
+            let halves = bytes.as_chunks::<8>().0.iter().map(|half| i128::from(u64::from_le_bytes(*half)));
+            for (half, place) in halves.zip([0, 1]) {
+                for (column, value) in columns.iter_mut().zip(row) {
+                    // Below 2^64 · 2^31 · 64 rows.
+                    column.iter_mut().skip(place).take(1).for_each(|sum| *sum += half * i128::from(*value));
+                }
+            }
+            let weight = Scalar::from(u128::from_le_bytes(*bytes));
+            blinding += weight * row_blinding.0;
+            weights.push(-weight);
+        }
+        let half = Scalar::from(1_u128 << 64);
+        let scalars: Vec<Scalar> = columns.iter().map(|[low, high]| signed(*low) + signed(*high) * half).collect();
+        Ok(product(&scalars, &self.generators) + product(&weights, found) + RISTRETTO_BASEPOINT_POINT * blinding)
     }
 }
 
 impl fmt::Debug for CommitmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommitmentKey").field("dimensions", &self.dimensions).finish_non_exhaustive()
+        let mut key = f.debug_struct("CommitmentKey");
+        key.field("dimensions", &self.dimensions).field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
+/// The sum of the points, each times its scalar, in a time that depends on the scalars.
+pub(super) fn product(scalars: &[Scalar], points: &[RistrettoPoint]) -> RistrettoPoint {
+    let batches = scalars.chunks(BATCH).zip(points.chunks(BATCH));
+    batches.map(|(scalars, points)| RistrettoPoint::vartime_multiscalar_mul(scalars, points)).sum()
+}
+
+/// The first `count` generators of a domain, made on all cores.
+pub(super) fn generators(domain: &[u8], count: usize) -> Vec<RistrettoPoint> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = count.div_ceil(threads).max(1);
+    let mut generators = vec![RistrettoPoint::default(); count];
+    thread::scope(|scope| {
+        for (part, first) in generators.chunks_mut(share).zip((0..).step_by(share)) {
+            scope.spawn(move || {
+                part.iter_mut().zip(first..).for_each(|(generator, index)| *generator = generator_at(domain, index));
+            });
+        }
+    });
+    generators
+}
+
 /// RFC 9496, section 4.3.4, over SHA-512 of the domain and the index (8 bytes, big-endian).
-fn generator_at(index: u64) -> RistrettoPoint {
+fn generator_at(domain: &[u8], index: u64) -> RistrettoPoint {
     let mut context = Context::new(&SHA512);
-    context.update(GENERATOR_DOMAIN);
+    context.update(domain);
     context.update(&index.to_be_bytes());
     let mut uniform = [0; 64];
     uniform.copy_from_slice(context.finish().as_ref());
@@ -159,6 +253,10 @@ impl Commitment {
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
+
+    pub(super) fn point(&self) -> &RistrettoPoint {
+        self.0.point()
+    }
 }
 
 impl str::FromStr for Commitment {
@@ -193,6 +291,8 @@ pub fn blinding_from_sums(sums: &[u32; BLINDING_WORDS]) -> SecretScalar {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     /// Values of all sizes and both signs.
@@ -211,9 +311,13 @@ mod tests {
         let groups = values.chunks(SLOTS).zip(0..).map(|(group, index)| {
             let shift = Scalar::from(1_u64 << 32);
             let packed = group.iter().rfold(Scalar::ZERO, |sum, value| sum * shift + scalar(*value));
-            generator_at(index) * packed
+            generator_at(GENERATOR_DOMAIN, index) * packed
         });
         groups.sum::<RistrettoPoint>() + RistrettoPoint::mul_base(&blinding.0)
+    }
+
+    fn one(key: &CommitmentKey, values: &[i32], blinding: &SecretScalar) -> Commitment {
+        key.commit(values, slice::from_ref(blinding)).unwrap()[0]
     }
 
     #[test]
@@ -222,7 +326,7 @@ mod tests {
         let sides = [vec![0; 20], extremes.to_vec(), vector(1, 1), vector(500, 2), vector(3000, 3)];
         for values in sides {
             let blinding = SecretScalar::random().unwrap();
-            let commitment = CommitmentKey::new(values.len()).commit(&values, &blinding).unwrap();
+            let commitment = one(&CommitmentKey::new(values.len(), Layout::Packed), &values, &blinding);
             assert_eq!(*commitment.0.point(), naive(&values, &blinding), "{} coordinates", values.len());
         }
     }
@@ -230,13 +334,13 @@ mod tests {
     #[test]
     fn commitments_over_several_batches_add_up() {
         let dimensions = BATCH * SLOTS + 10;
-        let key = CommitmentKey::new(dimensions);
+        let key = CommitmentKey::new(dimensions, Layout::Packed);
         let updates: Vec<_> = (0..3).map(|seed| vector(dimensions, seed)).collect();
         let updates: Vec<Vec<i32>> =
             updates.into_iter().map(|update| update.into_iter().map(|value| value / 4).collect()).collect();
         let blindings: Vec<_> = (0..3).map(|_| SecretScalar::random().unwrap()).collect();
         let commitments: Vec<_> =
-            updates.iter().zip(&blindings).map(|(update, blinding)| key.commit(update, blinding).unwrap()).collect();
+            updates.iter().zip(&blindings).map(|(update, blinding)| [one(&key, update, blinding)]).collect();
         let mut sum = vec![0; dimensions];
         updates.iter().for_each(|update| sum.iter_mut().zip(update).for_each(|(sum, value)| *sum += value));
         let mut words = [0; BLINDING_WORDS];
@@ -244,10 +348,10 @@ mod tests {
             words.iter_mut().zip(blinding_words(blinding)).for_each(|(sum, word)| *sum += word);
         }
         let blinding = blinding_from_sums(&words);
-        key.verify_sum(&commitments, &sum, &blinding).unwrap();
+        key.verify_sum(&commitments, &sum, slice::from_ref(&blinding)).unwrap();
 
-        let refused = |commitments: &[Commitment], sum: &[i32], blinding: &SecretScalar| {
-            matches!(key.verify_sum(commitments, sum, blinding), Err(CryptoError::WrongSum { .. }))
+        let refused = |commitments: &[[Commitment; 1]], sum: &[i32], blinding: &SecretScalar| {
+            matches!(key.verify_sum(commitments, sum, slice::from_ref(blinding)), Err(CryptoError::WrongSum { .. }))
         };
         let mut changed = sum.clone();
         changed[dimensions - 1] ^= 1;
@@ -257,14 +361,67 @@ mod tests {
     }
 
     #[test]
+    fn each_row_is_committed_to_with_the_same_generators() {
+        for (dimensions, rows, width) in [(0, 2, 0), (1, 2, 1), (7, 2, 4), (3000, 13, 231), (100_000, 64, 1563)] {
+            let key = CommitmentKey::new(dimensions, Layout::Provable);
+            assert_eq!((key.rows(), key.width(), key.generators.len()), (rows, width, width));
+        }
+        let key = CommitmentKey::new(7, Layout::Provable);
+        let values = [i32::MIN, i32::MAX, -1, 0, 5, 6, -7];
+        let blindings = [(); 2].map(|()| SecretScalar::random().unwrap());
+        let naive = |row: &[i32], blinding: &SecretScalar| {
+            let points =
+                row.iter().zip(0..).map(|(value, index)| generator_at(GENERATOR_DOMAIN, index) * scalar(*value));
+            points.sum::<RistrettoPoint>() + RistrettoPoint::mul_base(&blinding.0)
+        };
+        let commitments = key.commit(&values, &blindings).unwrap();
+        assert_eq!(*commitments[0].point(), naive(&values[..4], &blindings[0]));
+        assert_eq!(*commitments[1].point(), naive(&values[4..], &blindings[1]));
+    }
+
+    #[test]
+    fn rows_add_up_and_a_change_in_any_of_them_is_found() {
+        let dimensions = 1000;
+        let key = CommitmentKey::new(dimensions, Layout::Provable);
+        let updates: Vec<Vec<i32>> =
+            (0..3).map(|seed| vector(dimensions, seed).into_iter().map(|value| value / 4).collect()).collect();
+        let blindings = || -> Vec<_> { (0..key.rows()).map(|_| SecretScalar::random().unwrap()).collect() };
+        let blindings: Vec<Vec<SecretScalar>> = (0..3).map(|_| blindings()).collect();
+        let sites = updates.iter().zip(&blindings);
+        let commitments: Vec<_> = sites.map(|(update, blindings)| key.commit(update, blindings).unwrap()).collect();
+        let mut sum = vec![0; dimensions];
+        updates.iter().for_each(|update| sum.iter_mut().zip(update).for_each(|(sum, value)| *sum += value));
+        let blinding_sum = |row: usize| SecretScalar(blindings.iter().map(|blindings| blindings[row].0).sum());
+        let blinding_sums: Vec<_> = (0..key.rows()).map(blinding_sum).collect();
+        key.verify_sum(&commitments, &sum, &blinding_sums).unwrap();
+
+        for row in 0..key.rows() {
+            let mut changed = sum.clone();
+            changed[row * key.width()] ^= 1;
+            let refused = key.verify_sum(&commitments, &changed, &blinding_sums);
+            assert!(matches!(refused, Err(CryptoError::WrongSum { commitments: 3 })), "row {row}");
+            let mut others = blinding_sums.clone();
+            others[row] = SecretScalar::random().unwrap();
+            assert!(key.verify_sum(&commitments, &sum, &others).is_err(), "blinding of row {row}");
+        }
+        let mut exchanged = commitments.clone();
+        exchanged[0].swap(0, 1);
+        assert!(key.verify_sum(&exchanged, &sum, &blinding_sums).is_err());
+        assert!(key.verify_sum(&commitments[1..], &sum, &blinding_sums).is_err());
+        exchanged[0].pop();
+        let refused = key.verify_sum(&exchanged, &sum, &blinding_sums);
+        assert!(matches!(refused, Err(CryptoError::Rows { expected: 7, found: 6 })));
+    }
+
+    #[test]
     fn two_coordinates_cannot_be_exchanged() {
-        let key = CommitmentKey::new(14);
+        let key = CommitmentKey::new(14, Layout::Packed);
         let blinding = SecretScalar::random().unwrap();
         let committed: Vec<_> = (0..14)
             .map(|place| {
                 let mut values = vec![0; 14];
                 values[place] = 1;
-                key.commit(&values, &blinding).unwrap().to_string()
+                one(&key, &values, &blinding).to_string()
             })
             .collect();
         let different: std::collections::BTreeSet<_> = committed.iter().collect();
@@ -273,22 +430,26 @@ mod tests {
 
     #[test]
     fn the_blinding_hides_equal_vectors() {
-        let key = CommitmentKey::new(3);
-        let commit = || key.commit(&[1, 2, 3], &SecretScalar::random().unwrap()).unwrap();
+        let key = CommitmentKey::new(3, Layout::Packed);
+        let commit = || one(&key, &[1, 2, 3], &SecretScalar::random().unwrap());
         assert_ne!(commit(), commit());
     }
 
     #[test]
     fn a_longer_key_begins_like_a_shorter_one() {
-        assert_eq!(CommitmentKey::new(70).generators[..3], CommitmentKey::new(20).generators);
-        assert!(CommitmentKey::new(0).commit(&[], &SecretScalar::random().unwrap()).is_ok());
+        let key = |dimensions| CommitmentKey::new(dimensions, Layout::Packed);
+        assert_eq!(key(70).generators[..3], key(20).generators);
+        assert!(key(0).commit(&[], &[SecretScalar::random().unwrap()]).is_ok());
     }
 
     #[test]
     fn vectors_of_another_length_are_refused() {
-        let blinding = SecretScalar::random().unwrap();
-        let refused = CommitmentKey::new(8).commit(&[0; 9], &blinding);
+        let blindings = vec![SecretScalar::random().unwrap(); 2];
+        let key = CommitmentKey::new(8, Layout::Provable);
+        let refused = key.commit(&[0; 9], &blindings);
         assert!(matches!(refused, Err(CryptoError::Dimensions { expected: 8, found: 9 })));
+        let refused = key.commit(&[0; 8], &blindings[1..]);
+        assert!(matches!(refused, Err(CryptoError::Rows { expected: 2, found: 1 })));
     }
 
     #[test]
@@ -300,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_commitment_is_read_as_it_is_written() {
-        let commitment = CommitmentKey::new(1).commit(&[5], &SecretScalar::random().unwrap()).unwrap();
+        let commitment = one(&CommitmentKey::new(1, Layout::Packed), &[5], &SecretScalar::random().unwrap());
         assert_eq!(commitment.to_string().parse::<Commitment>().unwrap(), commitment);
         assert_eq!(Commitment::from_bytes(*commitment.as_bytes()).unwrap(), commitment);
     }

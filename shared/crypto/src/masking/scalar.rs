@@ -28,6 +28,12 @@ impl SecretScalar {
     }
 }
 
+/// The scalar that a signed number is, in the same time for every number.
+pub(super) fn signed(value: i128) -> Scalar {
+    let least = 1_u128 << 127;
+    Scalar::from(value.cast_unsigned().wrapping_add(least)) - Scalar::from(least)
+}
+
 impl fmt::Debug for SecretScalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretScalar(redacted)")
@@ -45,6 +51,15 @@ mod tests {
         assert!(SecretScalar::from_bytes(&order).is_err());
         order[0] -= 1;
         assert_eq!(*SecretScalar::from_bytes(&order).unwrap().to_bytes(), order);
+    }
+
+    #[test]
+    fn a_signed_number_and_its_negative_add_up_to_nothing() {
+        for value in [0, 1, -1, 77, i128::MAX, -i128::MAX] {
+            assert_eq!(signed(value) + signed(-value), Scalar::ZERO);
+            assert_eq!(signed(value.abs()), Scalar::from(value.unsigned_abs()));
+        }
+        assert_eq!(signed(i128::MIN), -Scalar::from(1_u128 << 127));
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 use super::*;
 
+fn closed(drawn: &[&str]) -> RoundEvent {
+    RoundEvent::CollectionClosed { drawn: drawn.iter().map(|name| site(name)).collect(), at: at(3) }
+}
+
 /// Of a, b and c, who joined, a and b have delivered and the round agrees.
 fn agreeing() -> RoundState {
     let plan = RoundPlan { threshold: Some(2), ..plan() };
     let state = collecting(plan, &["a", "b", "c"]);
-    from(state, &[update("a", 5), update("b", 6), RoundEvent::CollectionClosed { at: at(3) }])
+    from(state, &[update("a", 5), update("b", 6), closed(&[])])
 }
 
 fn agreed(name: &str) -> RoundEvent {
@@ -65,8 +69,7 @@ fn a_round_that_too_few_help_to_unmask_ends_without_a_result() {
 fn a_lost_survivor_is_not_waited_for_and_counts_when_it_comes_back() {
     let plan = RoundPlan { threshold: Some(2), ..plan() };
     let state = collecting(plan, &["a", "b", "c"]);
-    let state =
-        from(state, &[update("a", 5), update("b", 6), update("c", 7), RoundEvent::CollectionClosed { at: at(3) }]);
+    let state = from(state, &[update("a", 5), update("b", 6), update("c", 7), closed(&[])]);
     let state = from(state, &[agreed("a"), agreed("b"), RoundEvent::AgreementClosed { at: at(4) }]);
     let waiting = from(state, &[revealed("a"), revealed("b")]);
     assert_eq!(waiting.due(at(5)), None, "c is still there");
@@ -84,4 +87,90 @@ fn what_was_heard_before_changes_nothing() {
     {
         assert_eq!(state.advance(&event), Ok(false));
     }
+}
+
+/// a, b and c have delivered in a round with this assurance, of which two are enough.
+fn assured(assurance: Assurance, drawn: &[&str]) -> RoundState {
+    let plan = RoundPlan { threshold: Some(2), assurance, ..plan() };
+    let state = collecting(plan, &["a", "b", "c"]);
+    from(state, &[update("a", 5), update("b", 6), update("c", 7), closed(drawn)])
+}
+
+fn opened(name: &str) -> RoundEvent {
+    RoundEvent::Opened { participant_id: site(name), at: at(3) }
+}
+
+fn proven(name: &str) -> RoundEvent {
+    RoundEvent::Proven { participant_id: site(name), at: at(3) }
+}
+
+fn weightless(names: &[&str]) -> RoundEvent {
+    RoundEvent::ProofsClosed { weightless: names.iter().map(|name| site(name)).collect(), at: at(4) }
+}
+
+fn survived(state: &RoundState) -> (Vec<&ParticipantId>, Vec<&ParticipantId>) {
+    let RoundState::Agreeing(Agreeing { survived, .. }) = state else { panic!("{}", state.phase()) };
+    (survived.accepted.keys().collect(), survived.dropped.iter().collect())
+}
+
+#[test]
+fn survivors_agree_once_everybody_who_was_drawn_has_opened() {
+    let state = assured(Assurance::Openings { sites: 1 }, &["b"]);
+    assert_eq!((state.phase(), state.due(at(3)), state.awaited()), ("opening", None, vec![&site("b")]));
+    assert_eq!(state.apply(&opened("a")), Err(IllegalTransition::NotTakingPart(site("a"))));
+    let state = from(state, &[opened("b")]);
+    assert_eq!(state.apply(&opened("b")), Ok(state.clone()));
+    let state = state.apply(&state.due(at(4)).unwrap()).unwrap();
+    assert_eq!(survived(&state), (vec![&site("a"), &site("b"), &site("c")], vec![]));
+}
+
+#[test]
+fn who_does_not_open_counts_among_those_who_dropped() {
+    let state = assured(Assurance::Openings { sites: 1 }, &["b"]);
+    let late = state.apply(&state.due(state.deadline().unwrap()).unwrap()).unwrap();
+    assert_eq!(survived(&late), (vec![&site("a"), &site("c")], vec![&site("b")]));
+    let gone = from(state.clone(), &[lost("b")]);
+    assert_eq!(gone.due(at(3)), Some(RoundEvent::OpeningsClosed { at: at(3) }));
+    let convicted = from(state, &[RoundEvent::Excluded { participant_id: site("b"), at: at(3) }]);
+    let went_on = convicted.apply(&convicted.due(at(3)).unwrap()).unwrap();
+    assert_eq!(survived(&went_on), survived(&late));
+}
+
+#[test]
+fn a_round_that_openings_leave_with_too_few_ends() {
+    let state = assured(Assurance::Openings { sites: 2 }, &["b", "c"]);
+    let ended = state.apply(&state.due(state.deadline().unwrap()).unwrap()).unwrap();
+    let RoundState::Aborted(aborted) = &ended else { panic!("{}", ended.phase()) };
+    assert_eq!(aborted.reason, AbortReason::NoQuorum { present: 1, needed: 2 });
+}
+
+#[test]
+fn nobody_is_drawn_who_did_not_deliver() {
+    let plan = RoundPlan { threshold: Some(2), assurance: Assurance::Openings { sites: 1 }, ..plan() };
+    let state = from(collecting(plan, &["a", "b", "c"]), &[update("a", 5), update("b", 6)]);
+    assert_eq!(state.apply(&closed(&["c"])), Err(IllegalTransition::NotTakingPart(site("c"))));
+}
+
+#[test]
+fn whose_proof_is_missing_or_does_not_hold_has_no_weight() {
+    let state = assured(Assurance::NormProofs { root: None }, &[]);
+    assert_eq!((state.phase(), state.awaited().len()), ("proving", 3));
+    let all = from(state.clone(), &[proven("a"), proven("b"), proven("c")]);
+    assert_eq!(all.due(at(4)), Some(weightless(&[])));
+    assert_eq!(survived(&from(all.clone(), &[weightless(&["b"])])).1, [&site("b")]);
+    let two = from(state, &[proven("a"), proven("c")]);
+    assert_eq!(two.due(at(4)), None);
+    assert_eq!(survived(&from(two.clone(), &[weightless(&[])])).1, [&site("b")]);
+    assert!(matches!(two.apply(&weightless(&["a"])), Ok(RoundState::Aborted(_))));
+}
+
+#[test]
+fn all_prove_beside_a_root_that_has_opened_and_no_round_goes_on_without_it() {
+    let state = assured(Assurance::NormProofs { root: Some(site("a")) }, &["a"]);
+    assert_eq!(state.phase(), "opening");
+    let proving = from(state.clone(), &[opened("a"), RoundEvent::OpeningsClosed { at: at(3) }]);
+    assert_eq!((proving.phase(), proving.awaited().len()), ("proving", 3));
+    let ended = state.apply(&state.due(state.deadline().unwrap()).unwrap()).unwrap();
+    let RoundState::Aborted(aborted) = &ended else { panic!("{}", ended.phase()) };
+    assert_eq!(aborted.reason, AbortReason::NoRoot { root: site("a") });
 }

@@ -1,9 +1,9 @@
-//! Conversions of what a masked round is made of: joins with their dealings, sealed shares.
+//! Conversions of what a masked round is made of: joins with their dealings, proofs, sealed shares.
 
 use shared::ParticipantId;
 
 use super::{at_most, required};
-use crate::view::{JoinRequest, MaskingStage, SealedShare};
+use crate::view::{JoinRequest, MaskingStage, ProofRequest, SealedShare};
 use crate::{MAX_DEALING_BYTES, MAX_SHARES, WireError, proto};
 
 impl TryFrom<proto::JoinRequest> for JoinRequest {
@@ -18,6 +18,20 @@ impl TryFrom<proto::JoinRequest> for JoinRequest {
 impl From<JoinRequest> for proto::JoinRequest {
     fn from(request: JoinRequest) -> Self {
         Self { join: Some(request.join.into()), dealing: request.dealing }
+    }
+}
+
+impl TryFrom<proto::ProofRequest> for ProofRequest {
+    type Error = WireError;
+
+    fn try_from(message: proto::ProofRequest) -> Result<Self, WireError> {
+        Ok(Self { said: required("said", message.said)?.try_into()?, proof: message.proof })
+    }
+}
+
+impl From<ProofRequest> for proto::ProofRequest {
+    fn from(request: ProofRequest) -> Self {
+        Self { said: Some(request.said.into()), proof: request.proof }
     }
 }
 

@@ -94,6 +94,16 @@ impl<F: Federation> proto::federation_server::Federation for Service<F> {
         Ok(Response::new(proto::SealedShares { shares: shares.into_iter().map(Into::into).collect() }))
     }
 
+    async fn open_update(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
+        self.federation.opened_update(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
+    }
+
+    async fn prove_update(&self, request: Request<proto::ProofRequest>) -> Answer<proto::Ack> {
+        self.federation.proof(self.caller(), request.into_inner().try_into()?).await?;
+        Ok(Response::new(proto::Ack {}))
+    }
+
     async fn reveal(&self, request: Request<proto::SignedDocument>) -> Answer<proto::Ack> {
         self.federation.reveal(self.caller(), request.into_inner().try_into()?).await?;
         Ok(Response::new(proto::Ack {}))

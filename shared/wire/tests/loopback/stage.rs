@@ -11,8 +11,8 @@ use shared_crypto::pki::{CertificateAuthority, CertificateRequest, PeerCertifica
 use shared_wire::client::Client;
 use shared_wire::server::{self, Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload};
 use shared_wire::{
-    Bytes, CHUNK_BYTES, EnrolAnswer, Heartbeat, JoinRequest, MaskingStage, PemIdentity, Phase, ReleaseBundle,
-    RoundView, SealedShare, Status, TaskState, TaskView, UpdateOpen, WireError, async_trait,
+    Bytes, CHUNK_BYTES, EnrolAnswer, Heartbeat, JoinRequest, MaskingStage, PemIdentity, Phase, ProofRequest,
+    ReleaseBundle, RoundView, SealedShare, Status, TaskState, TaskView, UpdateOpen, WireError, async_trait,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
@@ -207,6 +207,14 @@ impl Federation for Stage {
 
     async fn sealed_shares(&self, _: Certificate, _: RoundId) -> Result<Vec<SealedShare>, Status> {
         Ok(vec![sealed_share()])
+    }
+
+    async fn opened_update(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn proof(&self, _: Certificate, _: ProofRequest) -> Result<(), Status> {
+        Ok(())
     }
 
     async fn reveal(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::Digest;
-use shared::masking::{Element, MaskedPart, MaskedSum, SecureAggregation, Survivors};
-use shared_crypto::masking::{CommitmentKey, SecretScalar, blinding_from_sums, blinding_words};
+use shared::masking::{Assurance, Element, Layout, MaskedPart, MaskedSum, SecureAggregation, Survivors};
+use shared_crypto::masking::{CommitmentKey, CommittedVector, blinding_from_sums};
 
 use super::*;
 
 /// What stands in place of payloads; a test may spoil it before it is signed.
 pub(super) struct Masked {
     sum: Vec<i32>,
-    blinding: Element,
+    blindings: Vec<Element>,
     survivors: Survivors,
 }
 
@@ -29,7 +29,7 @@ impl Masked {
             round_id: round_id(),
             survivors: document_digest(&survivors),
             sum: bulk_digest(&sum),
-            blinding: self.blinding,
+            blindings: self.blindings.clone(),
         });
         MaskedParts { word: word.unwrap(), survivors, sum: sum.into() }
     }
@@ -38,26 +38,30 @@ impl Masked {
 /// Updates of 1, 2 and 6 steps of a grid whose step is 1.
 fn masked_round() -> Round {
     let mut round = Round::new();
-    round.task.secure_aggregation =
-        Some(SecureAggregation { clip_norm: 32768.0, value_bits: 16, roster: BTreeMap::new() });
+    round.task.secure_aggregation = Some(SecureAggregation {
+        clip_norm: 32768.0,
+        value_bits: 16,
+        assurance: Assurance::None,
+        roster: BTreeMap::new(),
+    });
     let task_digest = document_digest(&key("operator").sign(&round.task).unwrap());
     round.record.task_digest = task_digest;
-    let commitments = CommitmentKey::new(3);
-    let mut blindings = [0; shared::masking::BLINDING_WORDS];
+    let commitments = CommitmentKey::new(3, Layout::Packed);
+    let mut blindings = vec![0; shared::masking::BLINDING_WORDS];
     for (header, value) in round.headers.iter_mut().zip([1, 2, 6]) {
-        let blinding = SecretScalar::random().unwrap();
-        blindings.iter_mut().zip(blinding_words(&blinding)).for_each(|(sum, word)| *sum += word);
+        let update = CommittedVector::new(vec![value; 3], 1).unwrap();
+        blindings.iter_mut().zip(&update.to_words()[3..]).for_each(|(sum, word)| *sum += word);
         header.task_digest = task_digest;
         header.masked = Some(MaskedPart {
             plan: digest(b"plan"),
-            commitment: commitments.commit(&[value; 3], &blinding).unwrap().into(),
+            commitments: vec![commitments.commit(&update.values, &update.blindings).unwrap()[0].into()],
             self_mask: Element::from([0; 32]),
             dealing: digest(b"dealing"),
         });
     }
     round.masked = Some(Masked {
         sum: vec![9; 3],
-        blinding: Element::from(*blinding_from_sums(&blindings).to_bytes()),
+        blindings: vec![Element::from(*blinding_from_sums(&blindings.try_into().unwrap()).to_bytes())],
         survivors: Survivors {
             round_id: round_id(),
             plan: digest(b"plan"),
