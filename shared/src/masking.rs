@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use assurance::{Assurance, Challenge, Draw, MAX_PROVEN, NormClaim, OpenedUpdate};
 pub use document::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
 pub use layout::Layout;
-pub use terms::{RosterKeys, SecureAggregation, threshold};
+pub use terms::{RosterKeys, SecureAggregation, honest_survivors, threshold};
 
 use crate::Digest;
 

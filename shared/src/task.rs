@@ -1,5 +1,6 @@
 //! A task: the operator's signed statement of what is trained, how, with whom, and under which privacy terms.
 
+mod distributed;
 mod mechanism;
 mod validate;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use distributed::{GRADIENTS_AT_ONCE, MIN_STD_DEV, NoiseShare};
 pub use mechanism::TrainingMechanism;
 
 use crate::aggregate::Aggregation;
@@ -121,8 +123,9 @@ pub struct Recipe {
     /// How a step's records are chosen and its noise is drawn.
     #[serde(default)]
     pub mechanism: TrainingMechanism,
-    /// Noise deviation over the clipping norm, before it is correlated, that of an adaptive norm's counts included; `None`
-    /// trains without privacy, and no participant admits that by default.
+    /// Noise deviation over the clipping norm, before it is correlated, that of an adaptive norm's counts included; of
+    /// distributed noise, that of the sum over what a record moves it by. `None` trains without privacy, and no participant
+    /// admits that by default.
     pub noise_multiplier: Option<f64>,
 }
 
@@ -136,6 +139,9 @@ impl Recipe {
             }
             TrainingMechanism::BandedFtrl { bands, passes } => {
                 Mechanism::BandedGaussian { noise_multiplier, bands, steps, participations: passes }
+            }
+            TrainingMechanism::DistributedGaussian { .. } => {
+                Mechanism::ZeroConcentrated { rho: distributed::rho(noise_multiplier) }
             }
         })
     }

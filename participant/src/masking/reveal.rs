@@ -35,7 +35,9 @@ impl Member<'_> {
         if delivered.get(self.participant_id) != Some(&document_digest(own)) {
             return Err(MaskingError::NotDelivered.into());
         }
-        let (needed, found) = (threshold(self.task.cohort.len()), delivered.len());
+        // Noise that sites share is sized for the quorum: a coordinator must not get a sum of fewer.
+        let quorum = usize::try_from(self.task.quorum).unwrap_or(usize::MAX);
+        let (needed, found) = (threshold(self.task.cohort.len()).max(quorum), delivered.len());
         if found < needed {
             return Err(MaskingError::TooFew { what: "survivors", needed, found }.into());
         }

@@ -23,7 +23,7 @@ impl<'a> Loader<'a> {
     /// The samples of `unit`s that `recipe` trains on; a stream has none but of records.
     pub(super) fn new(recipe: &Recipe, dataset: &'a Dataset, unit: PrivacyUnit) -> Self {
         match recipe.mechanism {
-            TrainingMechanism::SampledGaussian => {
+            TrainingMechanism::SampledGaussian | TrainingMechanism::DistributedGaussian { .. } => {
                 Self::Poisson { sampler: PoissonSampler::new(dataset, unit), rate: recipe.sampling_rate }
             }
             TrainingMechanism::BandedFtrl { passes, .. } => {

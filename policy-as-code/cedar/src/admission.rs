@@ -106,6 +106,7 @@ fn attributes(request: &AdmissionRequest<'_>) -> Attributes {
         ("feature_view", Value::Text(feature_view.name.clone())),
         ("feature_view_version", Value::Long(feature_view.version.into())),
         ("local_training", Value::Text(kind(&recipe.local))),
+        ("mechanism", Value::Text(kind(&recipe.mechanism))),
         ("rule", Value::Text(kind(&aggregation.rule))),
         ("pre_steps", Value::Texts(aggregation.pre.iter().map(kind).collect())),
         ("server_step", Value::Text(kind(&aggregation.server))),
@@ -192,7 +193,7 @@ fn specimen() -> Attributes {
         "parameters",
         "feature_view_version",
     ];
-    const TEXTS: [&str; 5] = ["unit", "feature_view", "local_training", "rule", "server_step"];
+    const TEXTS: [&str; 6] = ["unit", "feature_view", "local_training", "mechanism", "rule", "server_step"];
     let longs = LONGS.map(|name| (name, Value::Long(0)));
     let texts = TEXTS.map(|name| (name, Value::Text(String::new())));
     let sets = ["pre_steps", "encodings", "sources"].map(|name| (name, Value::Texts(vec!["specimen".to_owned()])));

@@ -62,9 +62,19 @@ pub fn bounds(history: &[Mechanism], delta: f64) -> Result<Bounds, PrivacyError>
 /// # Errors
 /// As [`epsilon`], and [`PrivacyError::Unreachable`] where no multiplier in [`NOISE_MULTIPLIERS`] does.
 pub fn calibrate(target: Guarantee, sampling_rate: f64, steps: u32) -> Result<f64, PrivacyError> {
-    let keeps = |noise_multiplier| {
-        let training = Mechanism::SubsampledGaussian { noise_multiplier, sampling_rate, steps };
-        epsilon(&[training], target.delta).map(|epsilon| epsilon <= target.epsilon)
+    let training = |noise_multiplier| Mechanism::SubsampledGaussian { noise_multiplier, sampling_rate, steps };
+    calibrate_rounds(target, 1, training)
+}
+
+/// As [`calibrate`], for `rounds` rounds that each cost what `round` says of a noise multiplier.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn calibrate_rounds(target: Guarantee, rounds: u32, round: impl Fn(f64) -> Mechanism) -> Result<f64, PrivacyError> {
+    let keeps = |noise_multiplier| -> Result<bool, PrivacyError> {
+        let mut training = Composition::default();
+        training.add(&round(noise_multiplier), rounds.into())?;
+        Ok(training.epsilon(target.delta)? <= target.epsilon)
     };
     let (mut low, mut high) = (*NOISE_MULTIPLIERS.start(), 1.0);
     while !keeps(high)? {

@@ -1,6 +1,7 @@
 //! Counts that leave a site: opendp's discrete Gaussian (Canonne, Kamath and Steinke 2020), accounted as ρ-zCDP.
 //!
-//! Only for releases that are small and rare: a draw costs microseconds. Noise for gradients is [`crate::noise`]'s.
+//! Only for releases that are small and rare: a draw costs microseconds. Noise for gradients is [`crate::noise`]'s, or
+//! [`crate::distributed`]'s where sites share it.
 
 use opendp::core::Measurement;
 use opendp::domains::{AtomDomain, VectorDomain};
@@ -44,12 +45,13 @@ pub fn noise_scale(rho: f64, records: u32) -> Result<f64, PrivacyError> {
     Err(PrivacyError::Counts(format!("no deviation was found for rho `{rho}`")))
 }
 
-fn gaussian(scale: f64) -> Result<Release, PrivacyError> {
+/// Discrete Gaussian noise of deviation `scale` for whole numbers.
+pub(crate) fn gaussian(scale: f64) -> Result<Release, PrivacyError> {
     let domain = VectorDomain::new(AtomDomain::<i64>::default());
     make_gaussian::<_, _, ZeroConcentratedDivergence>(domain, L2Distance::default(), scale, None).map_err(refused)
 }
 
-fn refused(error: opendp::error::Error) -> PrivacyError {
+pub(crate) fn refused(error: opendp::error::Error) -> PrivacyError {
     PrivacyError::Counts(error.to_string())
 }
 

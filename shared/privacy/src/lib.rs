@@ -6,6 +6,7 @@
 pub mod accountant;
 pub mod banded;
 pub mod counts;
+pub mod distributed;
 mod error;
 pub mod ledger;
 pub mod noise;

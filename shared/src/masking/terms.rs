@@ -51,6 +51,12 @@ pub fn threshold(sites: usize) -> usize {
     (sites.saturating_mul(2) / 3).saturating_add(1)
 }
 
+/// How many honest sites' updates are in a sum at least that `quorum` of `sites` delivered, where fewer than a third are
+/// corrupt. Whoever looks counts among the corrupt, also where he keeps to the protocol: he knows what he added.
+pub fn honest_survivors(sites: usize, quorum: usize) -> usize {
+    quorum.saturating_sub((sites.saturating_sub(1) / 3).max(1))
+}
+
 impl SecureAggregation {
     /// The width of the grid.
     pub fn step(&self) -> f64 {
@@ -120,6 +126,15 @@ mod tests {
             assert!(threshold(sites) <= sites);
         }
         assert_eq!((threshold(3), threshold(10), threshold(100)), (3, 7, 67));
+    }
+
+    #[test]
+    fn at_least_two_honest_sites_are_in_every_sum_and_a_third_at_the_least_quorum() {
+        for sites in 3..=1000 {
+            let honest = honest_survivors(sites, threshold(sites));
+            assert!(honest >= 2 && 3 * (honest + 1) > sites, "{honest} of {sites}");
+        }
+        assert_eq!([(3, 3), (20, 14), (20, 20), (100, 67)].map(|(n, q)| honest_survivors(n, q)), [2, 8, 14, 34]);
     }
 
     #[test]

@@ -24,18 +24,27 @@ pub enum TrainingMechanism {
         /// How often a round goes over the records.
         passes: u32,
     },
+    /// One sum of clipped gradients of all of a site's records a round, under noise of which each site of a masked task adds
+    /// a part. Far less noise than where each update is private by itself, but private only as long as more than two thirds
+    /// of the cohort are honest and masks hold: what one site sends hides little without the others.
+    DistributedGaussian {
+        /// Every site divides its sum by this, so that a record weighs the same at each. About what a site has; how many
+        /// it really has is not told.
+        records_per_site: u32,
+    },
 }
 
 impl TrainingMechanism {
     /// Over how many steps noise is correlated; 1 where each step's stands alone.
     pub fn bands(self) -> u32 {
         match self {
-            Self::SampledGaussian => 1,
+            Self::SampledGaussian | Self::DistributedGaussian { .. } => 1,
             Self::BandedFtrl { bands, .. } => bands,
         }
     }
 
-    /// Checks the numbers against a round of `local_steps` steps that each see `sampling_rate` of the records.
+    /// Checks the numbers against a round of `local_steps` steps that each see `sampling_rate` of the records. What
+    /// distributed noise needs is more than that, and [`Task::noise_share`](super::Task::noise_share)'s to say.
     pub fn validate(self, local_steps: u32, sampling_rate: f64) -> Result<(), String> {
         let Self::BandedFtrl { bands, passes } = self else { return Ok(()) };
         if passes == 0 || !local_steps.is_multiple_of(passes) {
@@ -76,5 +85,7 @@ mod tests {
         assert_eq!(read(serde_json::json!({"kind": "sampled_gaussian"})), TrainingMechanism::default());
         let banded = read(serde_json::json!({"kind": "banded_ftrl", "bands": 4, "passes": 2}));
         assert_eq!((banded, banded.bands()), (TrainingMechanism::BandedFtrl { bands: 4, passes: 2 }, 4));
+        let distributed = read(serde_json::json!({"kind": "distributed_gaussian", "records_per_site": 9}));
+        assert_eq!(distributed, TrainingMechanism::DistributedGaussian { records_per_site: 9 });
     }
 }

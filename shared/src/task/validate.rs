@@ -40,10 +40,11 @@ impl Task {
         })?;
         validate_privacy(&self.privacy)?;
         let by_record = self.privacy.unit == PrivacyUnit::Record;
-        let plain = self.recipe.mechanism == TrainingMechanism::SampledGaussian && self.recipe.adaptive_clip.is_none();
-        check(by_record || plain, "privacy.unit", || {
-            "entities are protected by sampled steps with a fixed clipping norm alone".to_owned()
+        let streams = matches!(self.recipe.mechanism, TrainingMechanism::BandedFtrl { .. });
+        check(by_record || (!streams && self.recipe.adaptive_clip.is_none()), "privacy.unit", || {
+            "entities are protected neither on streams nor with a clipping norm that adapts".to_owned()
         })?;
+        self.noise_share()?;
         validate_deadlines(&self.deadlines)?;
         validate_gates(&self.gates)
     }
@@ -122,7 +123,7 @@ fn validate_recipe(recipe: &Recipe) -> Result<(), InvalidTask> {
 
 fn validate_adaptive_clip(clip: &AdaptiveClip, recipe: &Recipe) -> Result<(), InvalidTask> {
     check(recipe.mechanism == TrainingMechanism::SampledGaussian, "recipe.adaptive_clip", || {
-        "cannot go with correlated noise, which is accounted for one clipping norm in all steps".to_owned()
+        "goes with sampled steps alone: other noise is accounted for one clipping norm in all steps".to_owned()
     })?;
     let is_share = clip.quantile > 0.0 && clip.quantile < 1.0;
     check(is_share, "recipe.adaptive_clip.quantile", || "must be in (0, 1)".to_owned())?;
@@ -164,11 +165,11 @@ fn is_positive(value: f64) -> bool {
     value.is_finite() && value > 0.0
 }
 
-fn above_zero() -> String {
+pub(super) fn above_zero() -> String {
     "must be above 0".to_owned()
 }
 
-fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidTask> {
+pub(super) fn check(holds: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidTask> {
     if holds { Ok(()) } else { Err(InvalidTask { field, reason: reason() }) }
 }
 

@@ -102,10 +102,10 @@ impl Way {
     fn noise_multiplier(self, epsilon: f64) -> Result<f64, PrivacyError> {
         let target = Guarantee { epsilon, delta: DELTA };
         match self.mechanism {
-            TrainingMechanism::SampledGaussian => calibrate(target, self.sampling_rate, self.steps),
             TrainingMechanism::BandedFtrl { bands, passes } => {
                 Ok(calibrate(target, 1.0, 1)? * Strategy::square_root(bands)?.sensitivity(passes))
             }
+            _ => calibrate(target, self.sampling_rate, self.steps),
         }
     }
 

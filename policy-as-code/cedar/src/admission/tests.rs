@@ -44,7 +44,8 @@ fn numbers_are_rounded_against_the_operator() {
     let exact = r#"@id("exact") permit(principal == Ringfence::Operator::"ab12", action, resource) when {
         resource.epsilon_milli == 1501 && resource.ceiling_epsilon_milli == 2001 && resource.noise_milli == 1234 &&
         resource.ceiling_delta_e12 == 1000000 && resource.cohort == 2 && resource.rule == "mean" &&
-        resource.local_training == "plain" && resource.server_step == "plain" && resource.encodings == ["f32"] &&
+        resource.local_training == "plain" && resource.mechanism == "sampled_gaussian" &&
+        resource.server_step == "plain" && resource.encodings == ["f32"] &&
         resource.sources.contains("postgres") && resource.parameters == 5 };"#;
     assert!(answer(&policies(exact), &task(), 1.5001).allowed);
     let mut noiseless = task();
