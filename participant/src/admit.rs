@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use policy_as_code::admission::{Admission, Answer, Request};
 use shared::encoding::{self, EncodingKind};
 use shared::privacy::{Guarantee, Mechanism, PrivacyUnit};
-use shared::task::Task;
+use shared::task::{Task, TrainingMechanism};
 use shared::{Digest, Explain};
 use shared_crypto::{PublicKey, digest_of};
 use shared_privacy::accountant;
 
-use crate::config::{AdmissionConfig, Protected};
+use crate::config::{AdmissionConfig, PrivacyConfig, Protected};
 use crate::error::SiteError;
 use crate::feature;
 use crate::ledger::PrivacyLedger;
@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The task protects single records, and this site promised more.
     #[error("the task protects single records; this site protects all records of a principal")]
     WeakerUnit,
+    /// The task's noise is shared, and this site counts on no other for its privacy.
+    #[error("the task's sites share their noise; this site counts on no other for its privacy")]
+    SharedNoise,
     /// The task was made for other features.
     #[error("the task is for feature view `{name}` version {version}, which is not this site's")]
     OtherFeatures {
@@ -88,6 +91,7 @@ impl Explain for Refusal {
             Self::TooExpensive { .. } => "admission-too-expensive",
             Self::BudgetTooSmall { .. } => "admission-budget-too-small",
             Self::WeakerUnit => "admission-weaker-unit",
+            Self::SharedNoise => "admission-shared-noise",
             Self::OtherFeatures { .. } => "admission-other-features",
             Self::OtherWidth { .. } => "admission-other-width",
             Self::NoEncoding => "admission-no-encoding",
@@ -102,6 +106,10 @@ impl Explain for Refusal {
             Self::TooExpensive { .. } => "ask the operator for more noise, or raise `admission.max_epsilon`",
             Self::BudgetTooSmall { .. } => "ask the operator for fewer rounds; a spent budget never comes back",
             Self::WeakerUnit => "ask the operator for a task whose `privacy.unit` is `entity`",
+            Self::SharedNoise => {
+                "ask the operator for a task with noise of each site's own, or set `privacy.shared_noise` where this site \
+                 trusts more than two thirds of the cohort"
+            }
             Self::OtherFeatures { .. } => "run the same version of the participant as the task was made for",
             Self::OtherWidth { .. } => "ask the operator for a model with one input per feature of the view",
             Self::NoEncoding => "add one of the task's encodings to `federation.encodings`",
@@ -130,19 +138,20 @@ pub struct Terms<'a> {
     pub encodings: &'a [EncodingKind],
     /// What its records have cost so far.
     pub ledger: &'a PrivacyLedger,
-    /// Whom its budget protects.
-    pub unit: Protected,
+    /// Whom its budget protects, and on whom it counts for that.
+    pub privacy: &'a PrivacyConfig,
     /// The sources of the telemetry that it would train on.
     pub sources: &'a BTreeSet<String>,
 }
 
 /// Checks a task that `operator` signed against the site's terms. Computes ε: blocks for a while.
 pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Permission, SiteError> {
-    let Terms { limits, encodings, ledger, unit, sources } = terms;
+    let Terms { limits, encodings, ledger, privacy, sources } = terms;
     task.validate()?;
-    if (*unit, task.privacy.unit) == (Protected::Entity, PrivacyUnit::Record) {
+    if (privacy.unit, task.privacy.unit) == (Protected::Entity, PrivacyUnit::Record) {
         return Err(Refusal::WeakerUnit.into());
     }
+    admit_trust(task, privacy)?;
     admit_model(task, limits)?;
     encoding::choose(&task.encodings, encodings).ok_or(Refusal::NoEncoding)?;
     let costs = task.cost().ok_or(Refusal::NoNoise)?;
@@ -153,6 +162,12 @@ pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Per
     }
     let operator_key = operator.to_string();
     admit_by_policy(&Request { operator_key: &operator_key, task, epsilon, sources }, limits)
+}
+
+/// Refuses a task that is private only as long as others are honest, where this site counts on nobody.
+pub(crate) fn admit_trust(task: &Task, privacy: &PrivacyConfig) -> Result<(), Refusal> {
+    let is_shared = matches!(task.recipe.mechanism, TrainingMechanism::DistributedGaussian { .. });
+    if is_shared && !privacy.shared_noise { Err(Refusal::SharedNoise) } else { Ok(()) }
 }
 
 fn admit_by_policy(request: &Request<'_>, limits: &AdmissionConfig) -> Result<Permission, SiteError> {

@@ -132,6 +132,9 @@ pub struct PrivacyConfig {
     pub budget: Budget,
     /// Whom the budget protects: tasks of a weaker unit are refused.
     pub unit: Protected,
+    /// Whether to take part in tasks whose noise the sites share. They keep ε only as long as more than two thirds of the
+    /// cohort are honest and secure aggregation holds; without them, this site counts on nobody.
+    pub shared_noise: bool,
     /// Where the ledger's counter lies, best on another disk; `ledger-counter.json` in `data_dir` where it is not set,
     /// the only folder that is sure to be writable and to outlive the process.
     pub counter_file: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! What several tests need: a site in a folder of its own, a task, records, a release, a store that fails.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use shared::document::SignedDocument;
 use shared::encoding::Encoding;
 use shared::feature::FeatureViewRef;
 use shared::local::LocalTraining;
+use shared::masking::{Assurance, SecureAggregation, threshold};
 use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::release::{Promotion, Release, RoundRecord};
@@ -181,6 +183,23 @@ pub(crate) fn task() -> Task {
         seed: 7,
         created_at: now(),
     }
+}
+
+/// A masked task of `cohort` whose noise the sites share; nobody's keys are in its roster yet.
+pub(crate) fn shared_noise_task(cohort: &[&str]) -> Task {
+    let base = task();
+    let recipe = Recipe {
+        local_steps: 1,
+        sampling_rate: 1.0,
+        mechanism: TrainingMechanism::DistributedGaussian { records_per_site: 40 },
+        noise_multiplier: Some(8.0),
+        ..base.recipe
+    };
+    let (assurance, roster) = (Assurance::None, BTreeMap::new());
+    let terms = SecureAggregation { clip_norm: 2.0, value_bits: 22, assurance, roster };
+    let quorum = u32::try_from(threshold(cohort.len())).unwrap();
+    let cohort = cohort.iter().map(|name| ParticipantId::new(*name).unwrap()).collect();
+    Task { cohort, quorum, recipe, secure_aggregation: Some(terms), ..base }
 }
 
 pub(crate) fn round(number: u32) -> RoundId {

@@ -6,10 +6,13 @@
 //! the gradients. The number of records counts as public: a neighbouring data set has a blank in place of a record
 //! ("zero-out" adjacency, for which the accountant's Poisson-sampled Gaussian holds; Kairouz et al. 2021, "Practical
 //! and Private (Deep) Learning without Sampling or Shuffling", definition 1.1).
+//!
+//! Where sites share their noise, nothing is private before this site's part of it is added: see [`distributed`].
 
 mod clip;
 pub mod correction;
 mod dataset;
+pub mod distributed;
 mod loader;
 mod noise;
 mod sampler;

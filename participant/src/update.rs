@@ -20,7 +20,7 @@ use shared::audit::AuditKind;
 use shared::document::SignedDocument;
 use shared::encoding::{self, Encoding, Residual};
 use shared::store::{Batch, Key};
-use shared::task::Task;
+use shared::task::{NoiseShare, Task};
 use shared::update::{UpdateHeader, UpdateReceipt};
 use shared::{Digest, ParamVector, RoundId, RoundNumber, TaskId, canonical};
 use shared_crypto::masking::RoundKey;
@@ -28,14 +28,15 @@ use shared_crypto::{ChunkDigests, PublicKey};
 use shared_model::Model;
 use shared_wire::{Bytes, UpdateOpen};
 
-use crate::admit::Refusal;
+use crate::admit::{Refusal, admit_trust};
 use crate::error::SiteError;
 use crate::ledger::Purpose;
-use crate::masking::{MaskedUpdate, Member, Plan};
+use crate::masking::{MaskedUpdate, MaskingError, Member, Plan};
 use crate::records::Records;
 use crate::site::{Draws, Site};
 use crate::train::LocalRound;
 use crate::train::correction::{self, Closed};
+use crate::train::distributed::noised;
 use files::{Files, Part};
 
 const HEADERS: &str = "update-header";
@@ -78,6 +79,13 @@ struct Outgoing {
     residual: Option<Residual>,
     /// What the header says of its masks, and what belongs to them.
     masked: Option<MaskedUpdate>,
+}
+
+impl From<MaskedUpdate> for Outgoing {
+    fn from(mut masked: MaskedUpdate) -> Self {
+        let payload = std::mem::take(&mut masked.payload);
+        Self { payload, residual: None, masked: Some(masked) }
+    }
 }
 
 /// The updates of a site.
@@ -141,41 +149,52 @@ impl Updates {
         let control = assignment.control.as_deref();
         let linear = correction::linear(recipe.local, carried.correction.as_ref(), control)?;
         let checkpoint = Model::new(&task.model, &assignment.checkpoint)?;
+        let distributed = self.distributed(assignment)?;
         let cost = recipe.cost_per_round().ok_or(Refusal::NoNoise)?;
         self.site.charge(task, cost, Purpose::Training(round_id))?;
         let mut draws = self.site.draws(round_id)?;
         let (dataset, unit) = (&records.train, task.privacy.unit);
         let round = LocalRound { checkpoint: &checkpoint, dataset, recipe, unit, linear };
+        if let Some((masking, share)) = distributed {
+            let Some(values) = round.on_grid(&share, &mut draws.sampling, going_on)? else { return Ok(()) };
+            let member = self.member(assignment, masking);
+            let masked = member.mask_values(&masking.plan, &masking.key, noised(&values, &share)?)?;
+            return self.keep(assignment, encoding, masked.into(), None);
+        }
         let Some(change) = round.run(&mut draws.sampling, &mut draws.noise, going_on)? else { return Ok(()) };
         drop(checkpoint);
         let Closed { update, kept } = correction::close(recipe, change, carried.correction.as_ref(), control)?;
         let outgoing = match &assignment.masking {
-            Some(masking) => self.mask(assignment, masking, &update, &mut draws)?,
+            // It is clipped and put on a grid first: post-processing of what is private already.
+            Some(masking) => {
+                let member = self.member(assignment, masking);
+                member.mask(&masking.plan, &masking.key, &update, &mut draws.rounding)?.into()
+            }
             None => encode(encoding, update, carried.residual, &mut draws)?,
         };
         self.keep(assignment, encoding, outgoing, kept)
     }
 
-    /// Masks an update. It is clipped and put on a grid first: post-processing of what is private already.
-    fn mask(
-        &self,
-        assignment: &Assignment,
-        masking: &Masking,
-        update: &ParamVector,
-        draws: &mut Draws,
-    ) -> Result<Outgoing, SiteError> {
+    /// What the noise of a task whose sites share it needs; refused where this site does not agree to that, or where nothing
+    /// masks the update.
+    fn distributed<'a>(&self, assignment: &'a Assignment) -> Result<Option<(&'a Masking, NoiseShare)>, SiteError> {
+        let Some(share) = assignment.task.noise_share()? else { return Ok(None) };
+        admit_trust(&assignment.task, &self.site.config.privacy)?;
+        let masking = assignment.masking.as_ref().ok_or(MaskingError::NotMasked)?;
+        Ok(Some((masking, share)))
+    }
+
+    /// This site in a round whose updates are masked.
+    fn member<'a>(&'a self, assignment: &'a Assignment, masking: &Masking) -> Member<'a> {
         let site = &self.site;
-        let member = Member {
+        Member {
             task: &assignment.task,
             task_digest: assignment.task_digest,
             participant_id: &site.participant_id,
             identity: &site.identity,
             agreement: &site.agreement,
             coordinator: masking.coordinator,
-        };
-        let mut masked = member.mask(&masking.plan, &masking.key, update, &mut draws.rounding)?;
-        let payload = std::mem::take(&mut masked.payload);
-        Ok(Outgoing { payload, residual: None, masked: Some(masked) })
+        }
     }
 
     /// The task's encoding that this site takes.

@@ -10,7 +10,7 @@ use shared_store::MemoryStore;
 use super::*;
 use crate::config::Budget;
 use crate::ledger::Purpose;
-use crate::testing::{keeping, task};
+use crate::testing::{keeping, shared_noise_task, task};
 
 /// A ledger with this budget, and the folder of its counter.
 struct Books {
@@ -31,8 +31,8 @@ fn conditions() -> AdmissionConfig {
 
 fn ask(task: &Task, limits: &AdmissionConfig, books: &Books) -> Result<Permission, SiteError> {
     let sources = BTreeSet::from(["postgres".to_owned()]);
-    let (ledger, unit) = (&books.ledger, Protected::Record);
-    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, unit, sources: &sources };
+    let (ledger, privacy) = (&books.ledger, &PrivacyConfig::default());
+    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
     admit(task, &operator(), &terms)
 }
 
@@ -132,8 +132,8 @@ fn the_shipped_policy_admits_and_says_by_what() {
 #[test]
 fn a_task_whose_encodings_the_site_does_not_take_is_refused() {
     let (books, sources, limits) = (ledger(8.0), BTreeSet::new(), conditions());
-    let (ledger, unit) = (&books.ledger, Protected::Record);
-    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger, unit, sources: &sources };
+    let (ledger, privacy) = (&books.ledger, &PrivacyConfig::default());
+    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger, privacy, sources: &sources };
     let refused = admit(&task(), &operator(), &terms);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::NoEncoding))), "{refused:?}");
 }
@@ -141,8 +141,9 @@ fn a_task_whose_encodings_the_site_does_not_take_is_refused() {
 #[test]
 fn a_site_that_protects_principals_stays_away_from_tasks_that_protect_single_records() {
     let (books, sources, limits) = (ledger(8.0), BTreeSet::from(["postgres".to_owned()]), conditions());
-    let (ledger, unit) = (&books.ledger, Protected::Entity);
-    let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, unit, sources: &sources };
+    let privacy = PrivacyConfig { unit: Protected::Entity, ..PrivacyConfig::default() };
+    let (ledger, privacy) = (&books.ledger, &privacy);
+    let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
     let refused = admit(&task(), &operator(), &terms);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::WeakerUnit))), "{refused:?}");
     let mut by_entity = task();
@@ -150,6 +151,22 @@ fn a_site_that_protects_principals_stays_away_from_tasks_that_protect_single_rec
     admit(&by_entity, &operator(), &terms).unwrap();
     by_entity.privacy.unit = PrivacyUnit::Entity { max_records: 0 };
     assert!(matches!(admit(&by_entity, &operator(), &terms), Err(SiteError::Task(_))));
+}
+
+#[test]
+fn a_site_takes_part_in_a_task_whose_noise_is_shared_only_where_it_said_so() {
+    let (books, sources, limits) = (ledger(8.0), BTreeSet::from(["postgres".to_owned()]), conditions());
+    let asked = |shared_noise| {
+        let privacy = PrivacyConfig { shared_noise, ..PrivacyConfig::default() };
+        let (ledger, privacy) = (&books.ledger, &privacy);
+        let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
+        admit(&shared_noise_task(&["site-1", "b", "c"]), &operator(), &terms)
+    };
+    assert_eq!(PrivacyConfig::default().shared_noise, false);
+    let refused = asked(false).unwrap_err();
+    assert!(matches!(refused, SiteError::Admission(Refusal::SharedNoise)), "{refused:?}");
+    assert_eq!(refused.code(), "admission-shared-noise");
+    asked(true).unwrap();
 }
 
 /// The limits of a site whose admission policy is `policies`.

@@ -42,9 +42,12 @@ impl Member<'_> {
         update: &ParamVector,
         rounding: &mut impl Rng,
     ) -> Result<MaskedUpdate, SiteError> {
-        let terms = self.terms()?;
-        let values = on_grid(terms, update, rounding);
-        let committing = CommitmentKey::shared(values.len(), terms.layout());
+        self.mask_values(plan, key, on_grid(self.terms()?, update, rounding))
+    }
+
+    /// Masks an update that is on the grid already, with as much noise as the task asks for.
+    pub fn mask_values(&self, plan: &Plan, key: &RoundKey, values: Vec<i32>) -> Result<MaskedUpdate, SiteError> {
+        let committing = CommitmentKey::shared(values.len(), self.terms()?.layout());
         let committed = CommittedVector::new(values, committing.rows())?;
         let commitments = committing.commit(&committed.values, &committed.blindings)?;
         let own = RoundKey::generate()?;

@@ -2,6 +2,7 @@
 
 mod open;
 mod restart;
+mod shared_noise;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -203,6 +204,9 @@ fn nobody_is_both_a_survivor_and_dropped() {
         change(&mut changed);
         assert_eq!(code(stage.check_survivors("a", &changed)), expected);
     }
+    // More than two thirds, but not the quorum that the operator signed.
+    stage.task.quorum = 5;
+    assert_eq!(code(stage.check_survivors("a", &good)), "masking-too-few");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Membership {
                 limits: &site.config.admission,
                 encodings: &site.config.federation.encodings,
                 ledger: &site.ledger,
-                unit: site.config.privacy.unit,
+                privacy: &site.config.privacy,
                 sources: &records.sources,
             };
             let permission = admit(&task, &operator_key, &terms)?;

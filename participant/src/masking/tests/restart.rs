@@ -34,10 +34,10 @@ impl Other {
 }
 
 /// A coordinator and the other four sites of a task, all of whom keep to the protocol.
-struct Rest {
+pub(super) struct Rest {
     coordinator: SigningKey,
     others: Vec<Other>,
-    task: Task,
+    pub(super) task: Task,
     task_digest: Digest,
 }
 
@@ -47,6 +47,13 @@ fn element(identity: &SigningKey) -> Element {
 
 impl Rest {
     fn of(lone: &Lone) -> Self {
+        let (assurance, roster) = (Assurance::None, std::collections::BTreeMap::new());
+        let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance, roster };
+        Self::in_task(lone, Task { quorum: 4, secure_aggregation: Some(terms), ..task() })
+    }
+
+    /// The others in a masked task, whose cohort they make up with the site.
+    pub(super) fn in_task(lone: &Lone, mut task: Task) -> Self {
         let others: Vec<Other> = OTHERS.iter().map(|name| Other::new(name)).collect();
         let keys = |identity: &SigningKey, agreement: &AgreementKey| RosterKeys {
             identity: element(identity),
@@ -55,14 +62,13 @@ impl Rest {
         let roster = others.iter().map(|one| (one.id.clone(), keys(&one.identity, &one.agreement)));
         let own = (participant_id(), keys(&lone.site.identity, &lone.site.agreement));
         let roster: std::collections::BTreeMap<_, _> = roster.chain([own]).collect();
-        let cohort = roster.keys().cloned().collect();
-        let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance: Assurance::None, roster };
-        let task = Task { cohort, quorum: 4, secure_aggregation: Some(terms), ..task() };
+        task.cohort = roster.keys().cloned().collect();
+        task.secure_aggregation.as_mut().unwrap().roster = roster;
         let (task_digest, coordinator) = (digest_of(&task).unwrap(), SigningKey::generate().unwrap());
         Self { coordinator, others, task, task_digest }
     }
 
-    fn lone<'a>(&'a self, lone: &'a Lone) -> Member<'a> {
+    pub(super) fn lone<'a>(&'a self, lone: &'a Lone) -> Member<'a> {
         self.member(&lone.site.participant_id, &lone.site.identity, &lone.site.agreement)
     }
 
@@ -77,7 +83,7 @@ impl Rest {
     }
 
     /// The others join: the plan with everybody's join.
-    fn plan(&mut self, own: &JoinRequest) -> Vec<SignedDocument> {
+    pub(super) fn plan(&mut self, own: &JoinRequest) -> Vec<SignedDocument> {
         let mut joins = std::collections::BTreeMap::from([(participant_id(), own.join.clone())]);
         for index in 0..self.others.len() {
             let one = &self.others[index];
@@ -95,11 +101,11 @@ impl Rest {
         std::iter::once(self.coordinator.sign(&plan).unwrap()).chain(joins.into_values()).collect()
     }
 
-    fn checkpoint(&self) -> Digest {
+    pub(super) fn checkpoint(&self) -> Digest {
         bulk_digest(&params(0.0).to_le_bytes())
     }
 
-    fn assignment(&self, (plan, key): (Plan, shared_crypto::masking::RoundKey)) -> Assignment {
+    pub(super) fn assignment(&self, (plan, key): (Plan, shared_crypto::masking::RoundKey)) -> Assignment {
         Assignment {
             round_id: round(1),
             task: Arc::new(self.task.clone()),
@@ -152,7 +158,7 @@ impl Rest {
     }
 }
 
-fn updates(lone: &Lone) -> Updates {
+pub(super) fn updates(lone: &Lone) -> Updates {
     Updates::new(Arc::clone(&lone.site))
 }
 

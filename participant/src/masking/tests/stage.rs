@@ -49,9 +49,9 @@ fn keys(identity: &SigningKey, agreement: &AgreementKey) -> RosterKeys {
     RosterKeys { identity: Element::from(*identity.public().as_bytes()), agreement: agreement.public().into() }
 }
 
-fn masked_task(roster: BTreeMap<ParticipantId, RosterKeys>) -> Task {
-    let terms =
-        SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance: shared::masking::Assurance::None, roster };
+fn masked_task() -> Task {
+    let (assurance, roster) = (shared::masking::Assurance::None, BTreeMap::new());
+    let terms = SecureAggregation { clip_norm: 10.0, value_bits: 20, assurance, roster };
     let (cohort, quorum) = (SITES.map(site).into(), 4);
     Task { cohort, quorum, secure_aggregation: Some(terms), ..task() }
 }
@@ -69,9 +69,14 @@ fn member<'a>(task: &'a Task, task_digest: Digest, coordinator: &SigningKey, one
 
 impl Stage {
     pub(super) fn new() -> Self {
+        Self::of(masked_task())
+    }
+
+    /// The sites in a masked task, which gets their keys.
+    pub(super) fn of(mut task: Task) -> Self {
         let made = SITES.map(|name| (site(name), SigningKey::generate().unwrap(), AgreementKey::generate().unwrap()));
         let roster = made.iter().map(|(id, identity, agreement)| (id.clone(), keys(identity, agreement))).collect();
-        let task = masked_task(roster);
+        task.secure_aggregation.as_mut().unwrap().roster = roster;
         task.validate().unwrap();
         let (task_digest, coordinator) = (digest(b"the task"), SigningKey::generate().unwrap());
         let mut sites = BTreeMap::new();
@@ -108,11 +113,17 @@ impl Stage {
 
     /// Has `names` mask and deliver their updates.
     pub(super) fn deliver(&mut self, names: &[&str]) {
+        self.deliver_with(names, |member, plan, one| {
+            member.mask(plan, &one.offer.key, &one.update, &mut ChaCha20Rng::from_seed([3; 32])).unwrap()
+        });
+    }
+
+    /// Has `names` deliver what `mask` makes.
+    pub(super) fn deliver_with(&mut self, names: &[&str], mask: impl Fn(&Member<'_>, &Plan, &One) -> MaskedUpdate) {
         for name in names {
             let plan = self.check_plan(name, &self.plan_documents()).unwrap();
             let (member, one) = (self.member(name), &self.sites[&site(name)]);
-            let mut rounding = ChaCha20Rng::from_seed([3; 32]);
-            let masked = member.mask(&plan, &one.offer.key, &one.update, &mut rounding).unwrap();
+            let masked = mask(&member, &plan, one);
             let header = one.identity.sign(&header(&one.id, self.task_digest, &masked)).unwrap();
             self.sites.get_mut(&site(name)).unwrap().masked = Some((masked, header));
         }
