@@ -103,9 +103,10 @@ impl Corpus {
         }
     }
 
-    /// The sites' samples, in random order, so that the first ones may be the bad ones. [`None`] if there are too few.
-    pub(crate) fn sites(&self, partition: Partition, rng: &mut ChaCha8Rng) -> Option<Vec<Vec<Sample>>> {
-        let mut sites = partition.deal(&self.sites, SITES, rng)?;
+    /// The samples of `count` sites, in random order, so that the first ones may be the bad ones. [`None`] if there are too
+    /// few.
+    pub(crate) fn sites(&self, partition: Partition, count: usize, rng: &mut ChaCha8Rng) -> Option<Vec<Vec<Sample>>> {
+        let mut sites = partition.deal(&self.sites, count, rng)?;
         sites.shuffle(rng);
         Some(sites.iter().map(|records| self.samples(records)).collect())
     }
@@ -207,7 +208,7 @@ pub(crate) mod tests {
     #[test]
     fn no_record_judges_and_teaches() {
         let corpus = Corpus::new(&records(), &[], 1);
-        let sites = corpus.sites(Partition::Iid, &mut stream(1, 1)).unwrap();
+        let sites = corpus.sites(Partition::Iid, SITES, &mut stream(1, 1)).unwrap();
         let roots = [RootSet::Covering, RootSet::Small, RootSet::Narrow].map(|set| corpus.root(set));
         let taught = sites.concat().into_iter().chain(roots.concat());
         assert!(taught.into_iter().all(|sample| !corpus.test.contains(&sample.row)));

@@ -51,7 +51,7 @@ impl Place {
 impl<'a> Cohort<'a> {
     /// Deals the corpus's records to sites.
     pub(crate) fn new(corpus: &'a Corpus, partition: Partition, seed: u64) -> anyhow::Result<Self> {
-        let sites = corpus.sites(partition, &mut Place::Dealer.stream(seed, 0));
+        let sites = corpus.sites(partition, SITES, &mut Place::Dealer.stream(seed, 0));
         let sites = sites.context("the records are too few to give each site some")?;
         Ok(Self { corpus, sites, seed })
     }

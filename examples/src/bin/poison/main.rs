@@ -19,6 +19,7 @@ mod private;
 mod report;
 mod rows;
 mod rule;
+mod shared_noise;
 mod table;
 mod trigger;
 mod vector;
@@ -82,6 +83,9 @@ struct Args {
     /// Mounts no attack, and measures what differential privacy at each site costs instead.
     #[arg(long, conflicts_with_all = ["quick", "rules", "attacks", "out", "threads"])]
     private: bool,
+    /// Mounts no attack, and compares noise of each site's own with noise that the sites of a masked sum share.
+    #[arg(long, conflicts_with_all = ["quick", "rules", "attacks", "out", "threads", "private"])]
+    shared_noise: bool,
 }
 
 /// What decides a run's results.
@@ -103,6 +107,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let train = nsl_kdd::load(&args.data, "KDDTrain+.txt.gz")?;
     if args.private {
         return output::print(&private::measure(&train, matrix.seeds)?, args.format);
+    }
+    if args.shared_noise {
+        return output::print(&shared_noise::measure(&train, matrix.seeds)?, args.format);
     }
     let other = nsl_kdd::load(&args.data, "KDDTest+.txt.gz")?;
     let journal = args.journal(&Arguments { records: [train.len(), other.len()], matrix: &matrix })?;

@@ -21,7 +21,7 @@ use shared_model::{Model, initial_params};
 use shared_privacy::accountant::calibrate;
 use shared_privacy::noise::GaussianNoise;
 
-use crate::corpus::{Corpus, stream};
+use crate::corpus::{Corpus, SITES, stream};
 use crate::partition::Partition;
 use crate::vector::count;
 
@@ -86,7 +86,8 @@ fn recipe(epsilon: Option<f64>, adaptive_clip: bool) -> anyhow::Result<Recipe> {
 
 fn accuracy(train: &[Record], recipe: &Recipe, seed: u64) -> anyhow::Result<f64> {
     let corpus = Corpus::new(train, &[], seed);
-    let sites = corpus.sites(PARTITION, &mut stream(seed, 1)).context("the records are too few for the sites")?;
+    let sites =
+        corpus.sites(PARTITION, SITES, &mut stream(seed, 1)).context("the records are too few for the sites")?;
     let sites = sites.iter().map(|samples| corpus.dataset(samples)).collect::<Result<Vec<_>, _>>()?;
     let spec = ModelSpec { inputs: u32::try_from(corpus.width)?, hidden: vec![64] };
     let mut model = Model::new(&spec, &initial_params(&spec, seed))?;
@@ -102,7 +103,7 @@ fn accuracy(train: &[Record], recipe: &Recipe, seed: u64) -> anyhow::Result<f64>
     Ok(count(right.count()) / count(held_out.len()).max(1.0))
 }
 
-fn update(
+pub(crate) fn update(
     model: &Model,
     dataset: &Dataset,
     recipe: &Recipe,
