@@ -10,10 +10,10 @@
 //! batch that keeps the receipt: an update that never counts has changed nothing.
 
 mod files;
+mod outgoing;
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use rand_chacha::rand_core::Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::audit::AuditKind;
@@ -33,11 +33,12 @@ use crate::error::SiteError;
 use crate::ledger::Purpose;
 use crate::masking::{MaskedUpdate, MaskingError, Member, Plan};
 use crate::records::Records;
-use crate::site::{Draws, Site};
+use crate::site::Site;
 use crate::train::LocalRound;
 use crate::train::correction::{self, Closed};
 use crate::train::distributed::noised;
 use files::{Files, Part};
+use outgoing::{Outgoing, encode};
 
 const HEADERS: &str = "update-header";
 const PREPARED: &str = "update-prepared";
@@ -71,21 +72,6 @@ pub struct Masking {
     pub key: RoundKey,
     /// Checks what the coordinator signs.
     pub coordinator: PublicKey,
-}
-
-/// An update as it leaves the site.
-struct Outgoing {
-    payload: Vec<u8>,
-    residual: Option<Residual>,
-    /// What the header says of its masks, and what belongs to them.
-    masked: Option<MaskedUpdate>,
-}
-
-impl From<MaskedUpdate> for Outgoing {
-    fn from(mut masked: MaskedUpdate) -> Self {
-        let payload = std::mem::take(&mut masked.payload);
-        Self { payload, residual: None, masked: Some(masked) }
-    }
 }
 
 /// The updates of a site.
@@ -384,22 +370,6 @@ struct Carried {
 struct CarriedParams {
     residual: Option<ParamVector>,
     correction: Option<ParamVector>,
-}
-
-/// `update` in its encoding, with what that leaves out. Only post-processing: `update` is private already.
-fn encode(
-    encoding: Encoding,
-    update: ParamVector,
-    carried: Option<ParamVector>,
-    draws: &mut Draws,
-) -> Result<Outgoing, SiteError> {
-    let random = &mut |bytes: &mut [u8]| draws.rounding.fill_bytes(bytes);
-    if !encoding.needs_residual() {
-        return Ok(Outgoing { payload: encoding.encode(&update, random), residual: None, masked: None });
-    }
-    let carried = carried.map_or_else(|| Residual::zeros(update.len()), Residual::from);
-    let (payload, residual) = carried.encode(&encoding, &update, random)?;
-    Ok(Outgoing { payload, residual: Some(residual), masked: None })
 }
 
 #[cfg(test)]

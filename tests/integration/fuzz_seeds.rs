@@ -7,7 +7,9 @@ use shared::audit::AuditRecord;
 use shared::canonical;
 use shared::document::Document;
 use shared::enrolment::{Enrolment, Renewal};
-use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+use shared::masking::{
+    Agreement, Challenge, Cosignature, Draw, MaskedSum, MaskingPlan, NormClaim, OpenedUpdate, Reveal, Survivors,
+};
 use shared::privacy::LedgerShown;
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
@@ -42,13 +44,17 @@ fn every_kind_of_document_has_its_seed() {
     let kinds = [
         document::<Agreement>(),
         document::<AuditRecord>(),
+        document::<Challenge>(),
         document::<Cosignature>(),
+        document::<Draw>(),
         document::<Enrolment>(),
         document::<Evaluation>(),
         document::<Join>(),
         document::<LedgerShown>(),
         document::<MaskedSum>(),
         document::<MaskingPlan>(),
+        document::<NormClaim>(),
+        document::<OpenedUpdate>(),
         document::<Promotion>(),
         document::<Release>(),
         document::<Renewal>(),
@@ -73,6 +79,7 @@ fn every_message_has_its_seed() {
     decode::heartbeat(&seed("heartbeat")).unwrap();
     decode::join_request(&seed("join_request")).unwrap();
     decode::piece(&seed("piece")).unwrap();
+    decode::proof_request(&seed("proof_request")).unwrap();
     decode::release_bundle(&seed("release_bundle")).unwrap();
     decode::round_view(&seed("round_view")).unwrap();
     decode::sealed_shares(&seed("sealed_shares")).unwrap();

@@ -162,7 +162,7 @@ fn a_site_takes_part_in_a_task_whose_noise_is_shared_only_where_it_said_so() {
         let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
         admit(&shared_noise_task(&["site-1", "b", "c"]), &operator(), &terms)
     };
-    assert_eq!(PrivacyConfig::default().shared_noise, false);
+    assert!(!PrivacyConfig::default().shared_noise);
     let refused = asked(false).unwrap_err();
     assert!(matches!(refused, SiteError::Admission(Refusal::SharedNoise)), "{refused:?}");
     assert_eq!(refused.code(), "admission-shared-noise");

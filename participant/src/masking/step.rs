@@ -45,6 +45,18 @@ impl Member<'_> {
         Ok((self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, documents)?, key))
     }
 
+    /// The first of the documents, and the plan that the others are, checked.
+    fn with_plan<'a>(
+        &self,
+        kept: &Kept,
+        round_id: &RoundId,
+        checkpoint: Digest,
+        documents: &'a [SignedDocument],
+    ) -> Result<(&'a SignedDocument, Plan), SiteError> {
+        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
+        Ok((document, self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?))
+    }
+
     /// Opens this site's update of a round, in which it delivered it with the signed header `own`. `documents` are the draw
     /// and what the plan was checked with.
     pub fn open_once(
@@ -55,8 +67,7 @@ impl Member<'_> {
         own: &SignedDocument,
         documents: &[SignedDocument],
     ) -> Result<SignedDocument, SiteError> {
-        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
-        let plan = self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?;
+        let (document, plan) = self.with_plan(kept, round_id, checkpoint, documents)?;
         let draw = self.check_draw(&plan, own, document)?;
         let opened = self.open_update(round_id, draw, &kept.masks(round_id)?)?;
         kept.keep_opened(round_id, opened.clone())?;
@@ -71,8 +82,7 @@ impl Member<'_> {
         checkpoint: Digest,
         documents: &[SignedDocument],
     ) -> Result<(Plan, Question), SiteError> {
-        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
-        let plan = self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?;
+        let (document, plan) = self.with_plan(kept, round_id, checkpoint, documents)?;
         let question = self.check_challenge(&plan, document)?;
         Ok((plan, question))
     }
@@ -104,8 +114,7 @@ impl Member<'_> {
         own: &SignedDocument,
         documents: &[SignedDocument],
     ) -> Result<SignedDocument, SiteError> {
-        let (document, plan) = documents.split_first().ok_or(MaskingError::NotPlanned)?;
-        let plan = self.check_plan(round_id, checkpoint, &kept.joined(round_id)?.join, plan)?;
+        let (document, plan) = self.with_plan(kept, round_id, checkpoint, documents)?;
         let survivors = self.check_survivors((&plan.said, plan.digest), own, document)?;
         let agreement = self.agree(&survivors, document)?;
         let agreed = Agreed { plan: plan.said, survivors: document.clone(), agreement: agreement.clone() };

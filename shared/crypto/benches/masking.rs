@@ -8,6 +8,7 @@ use curve25519_dalek::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use shared::masking::Layout;
 use shared_crypto::CryptoError;
 use shared_crypto::masking::{
     AgreementKey, AgreementPublic, Commitment, CommitmentKey, Interpolation, MASK_BLOCK_WORDS, NormChallenge,

@@ -9,7 +9,9 @@ use shared::audit::AuditRecord;
 use shared::canonical;
 use shared::document::{Document, SignedDocument};
 use shared::enrolment::{Enrolment, Renewal};
-use shared::masking::{Agreement, Cosignature, MaskedSum, MaskingPlan, Reveal, Survivors};
+use shared::masking::{
+    Agreement, Challenge, Cosignature, Draw, MaskedSum, MaskingPlan, NormClaim, OpenedUpdate, Reveal, Survivors,
+};
 use shared::privacy::LedgerShown;
 use shared::release::{Promotion, Release, RoundRecord};
 use shared::task::Task;
@@ -32,6 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let _ = decoded::<Agreement>(bytes);
+    let _ = decoded::<Challenge>(bytes);
+    let _ = decoded::<Draw>(bytes);
+    let _ = decoded::<NormClaim>(bytes);
+    let _ = decoded::<OpenedUpdate>(bytes);
     let _ = decoded::<AuditRecord>(bytes);
     let _ = decoded::<Cosignature>(bytes);
     let _ = decoded::<Enrolment>(bytes);

@@ -199,5 +199,5 @@ fn an_update_for_another_plan_or_without_its_dealing_is_refused() {
     let plain = UpdateHeader { masked: None, ..header };
     let plain = shared_wire::UpdateOpen { header: one.identity.sign(&plain).unwrap(), ..open };
     let mut refused = |open| code(federation.core.open_upload(&site("e"), &open).map(drop));
-    assert_eq!([refused(other), refused(bare), refused(plain)], ["update-stale", "update-stale", "update-length"]);
+    assert_eq!([refused(other), refused(bare), refused(plain)], ["update-stale", "update-stale", "masking-missing"]);
 }

@@ -49,7 +49,7 @@ impl Site {
             id: ParticipantId::new(name).unwrap(),
             identity: SigningKey::generate().unwrap(),
             agreement: AgreementKey::generate().unwrap(),
-            kept: Kept::new(Arc::clone(&store) as _, seal),
+            kept: Kept::new(Arc::<MemoryStore>::clone(&store), seal),
             store,
             payload: Vec::new(),
             update,

@@ -75,8 +75,8 @@ fn what_opens_an_update_takes_just_its_own_masks_off() {
     let round_key = shared_crypto::masking::RoundKey::from_scalar((&opened.round_key).try_into().unwrap());
     assert_eq!(round_key.public(), one.offer.key.public());
     let plan = stage.check_plan("b", &stage.plan_documents()).unwrap();
-    let (values, _) = stage.member("b").unmask(&plan, &secrets, &one.masked.as_ref().unwrap().0.payload).unwrap();
+    let committed = stage.member("b").unmask(&plan, &secrets, &one.masked.as_ref().unwrap().0.payload).unwrap();
     let step = stage.task.secure_aggregation.as_ref().unwrap().step();
     let update = one.update.as_slice().iter().map(|value| f64::from(*value) / step);
-    assert!(values.iter().zip(update).all(|(value, expected)| (f64::from(*value) - expected).abs() <= 1.0));
+    assert!(committed.values.iter().zip(update).all(|(value, expected)| (f64::from(*value) - expected).abs() <= 1.0));
 }

@@ -245,12 +245,14 @@ fn a_site_that_restarts_opens_its_update_once_and_never_after_it_agreed() {
     let shown = |document: SignedDocument| std::iter::once(document).chain(plan.clone()).collect::<Vec<_>>();
     let draw = Draw { round_id: round(1), plan: document_digest(&plan[0]), beacon: Digest(BEACON) };
     let draw = shown(rest.coordinator.sign(&draw).unwrap());
-    let open = |lone: &Lone| rest.lone(lone).open_once(&lone.site.masked, &round(1), rest.checkpoint(), &own, &draw);
-    let opened = open(&lone).unwrap();
+    let open = |rest: &Rest, lone: &Lone| {
+        rest.lone(lone).open_once(&lone.site.masked, &round(1), rest.checkpoint(), &own, &draw)
+    };
+    let opened = open(&rest, &lone).unwrap();
     let lone = lone.reopened();
-    assert_eq!(open(&lone).unwrap(), opened);
+    assert_eq!(open(&rest, &lone).unwrap(), opened);
     let survivors = shown(rest.survivors(&plan[0], &own, &["e"]));
     rest.lone(&lone).agree_once(&lone.site.masked, &round(1), rest.checkpoint(), &own, &survivors).unwrap();
     let lone = lone.reopened();
-    assert_eq!(code(open(&lone)), "masking-secrets-gone");
+    assert_eq!(code(open(&rest, &lone)), "masking-secrets-gone");
 }

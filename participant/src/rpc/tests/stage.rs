@@ -15,8 +15,8 @@ use shared_wire::server::{
     Answers, Certificate, Federation, Gate, Heartbeats, Limits, ServerIdentity, Upload, parts, serve,
 };
 use shared_wire::{
-    Bytes, Code, EnrolAnswer, Enrolled, JoinRequest, MaskingStage, PemIdentity, Phase, ReleaseBundle, RoundView,
-    SealedShare, Status, TaskState, TaskView, UpdateOpen, async_trait, refuse,
+    Bytes, Code, EnrolAnswer, Enrolled, JoinRequest, MaskingStage, PemIdentity, Phase, ProofRequest, ReleaseBundle,
+    RoundView, SealedShare, Status, TaskState, TaskView, UpdateOpen, async_trait, refuse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -239,7 +239,7 @@ impl Federation for Stage {
         Err(refused("round-wrong-phase"))
     }
 
-    async fn proof(&self, _: Certificate, _: SignedDocument) -> Result<(), Status> {
+    async fn proof(&self, _: Certificate, _: ProofRequest) -> Result<(), Status> {
         Err(refused("round-wrong-phase"))
     }
 

@@ -29,13 +29,19 @@ fn share(task: &Task) -> NoiseShare {
     task.noise_share().unwrap().unwrap()
 }
 
+/// Spoils a task.
+type Spoil = fn(&mut Task);
+
 #[test]
 fn whatever_would_make_the_parts_add_up_to_less_is_refused_by_name() {
     assert_eq!(task(20, 40.0).validate(), Ok(()));
-    let cases: [(&str, fn(&mut Task)); 13] = [
+    let cases: [(&str, Spoil); 13] = [
         ("secure_aggregation", |task| task.secure_aggregation = None),
         ("secure_aggregation.assurance", |task| assure(task, Assurance::Openings { sites: 2 })),
-        ("secure_aggregation.assurance", |task| assure(task, Assurance::NormProofs { root: None })),
+        ("secure_aggregation.assurance", |task| {
+            assure(task, Assurance::NormProofs { root: None });
+            task.secure_aggregation.as_mut().unwrap().value_bits = 16;
+        }),
         ("recipe.local_steps", |task| task.recipe.local_steps = 2),
         ("recipe.sampling_rate", |task| task.recipe.sampling_rate = 0.5),
         ("recipe.momentum", |task| task.recipe.momentum = 0.5),

@@ -98,7 +98,7 @@ type MaskedLie = fn(&mut Masked, &mut [UpdateHeader]);
 fn each_lie_about_a_masked_sum_is_found_and_named() {
     let lies: [(&str, MaskedLie); 6] = [
         ("transcript-commitments", |masked, _| masked.sum[1] = 10),
-        ("transcript-commitments", |masked, _| masked.blinding = Element::from([1; 32])),
+        ("transcript-commitments", |masked, _| masked.blindings = vec![Element::from([1; 32])]),
         ("transcript-commitments", |_, headers| headers[0].masked = None),
         ("transcript-differs", |_, headers| headers[0].masked.as_mut().unwrap().plan = digest(b"other")),
         ("transcript-differs", |masked, _| {
