@@ -9,7 +9,7 @@ use shared_wire::MaskingStage;
 use super::federation::{Federation, SITES, code, first, site, task_id};
 
 /// Runs the round to its end without a result: why it ended. The next one is not announced yet.
-fn aborted(federation: &mut Federation) -> AbortReason {
+pub(super) fn aborted(federation: &mut Federation) -> AbortReason {
     // Who is there does its part; sites do nothing in a task that is paused.
     (0..4).for_each(|_| federation.step());
     federation.core.pause(&task_id()).unwrap();
