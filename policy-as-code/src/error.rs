@@ -18,6 +18,16 @@ pub enum PolicyError {
         /// What the system says.
         reason: String,
     },
+    /// A revision cannot be read from git.
+    #[error("`{revision}` is neither a folder with a policy repository nor a git revision of `{root}`: {reason}")]
+    Revision {
+        /// What was asked for.
+        revision: String,
+        /// Where.
+        root: String,
+        /// What git says.
+        reason: String,
+    },
     /// The repository lacks a file that every repository has.
     #[error("the policy repository has no `{path}`")]
     Missing {
@@ -83,6 +93,7 @@ impl Explain for PolicyError {
     fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "policy-read",
+            Self::Revision { .. } => "policy-revision",
             Self::Missing { .. } => "policy-missing",
             Self::TooLarge { .. } => "policy-too-large",
             Self::Cedar(error) => error.code(),
@@ -100,6 +111,9 @@ impl Explain for PolicyError {
         match self {
             Self::Read { .. } => {
                 "name a folder with `policies`, `schema`, `invariants` and `playbooks` that is readable"
+            }
+            Self::Revision { .. } => {
+                "name a folder, or a branch, tag or commit that `git rev-parse` knows there; a shallow clone has few"
             }
             Self::Missing { .. } => "start from the repository that Ringfence ships under `policy-as-code`",
             Self::TooLarge { .. } => "remove what is no policy, or merge small files",

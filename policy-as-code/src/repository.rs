@@ -10,6 +10,8 @@ use shared::Digest;
 
 use crate::PolicyError;
 
+mod revision;
+
 /// How many files a repository may have.
 pub const MAX_FILES: usize = 2_000;
 /// How large a file may be, in bytes.
@@ -26,6 +28,8 @@ const FOLDERS: [(&str, &[&str]); 5] = [
     ("schema", &["cedarschema", "toml"]),
 ];
 const TESTS: (&str, &[&str]) = ("tests", &["json"]);
+/// The folder by which a policy repository is known.
+const SCHEMA_FOLDER: &str = "schema";
 /// The tests of the admission policies lie here, all others are the containment policies'.
 const ADMISSION_TESTS: &str = "tests/admission";
 
@@ -48,6 +52,14 @@ impl Repository {
         }
         read_folder(root, TESTS.0, TESTS.1, &mut repository.tests)?;
         Ok(repository)
+    }
+
+    /// The repository at `version`: a folder, or a git revision of the repository at `root`, such as `main` or `HEAD~1`.
+    ///
+    /// A folder wins over a branch of the same name.
+    pub fn at(root: &Path, version: &str) -> Result<Self, PolicyError> {
+        let folder = Path::new(version);
+        if folder.join(SCHEMA_FOLDER).is_dir() { Self::read(folder) } else { revision::read(root, version) }
     }
 
     /// A repository from its files, as they stand in a bundle or a commit.
@@ -91,6 +103,17 @@ impl Repository {
     }
 }
 
+fn ends_with_one_of(name: &str, endings: &[&str]) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+}
+
+/// Whether the file at `path`, `/`-separated and relative to the root, belongs to a repository.
+fn belongs(path: &str) -> bool {
+    let Some((folder, inside)) = path.split_once('/') else { return false };
+    let known = FOLDERS.into_iter().chain([TESTS]).find(|(name, _)| *name == folder);
+    known.is_some_and(|(_, endings)| ends_with_one_of(inside, endings))
+}
+
 fn under(files: &BTreeMap<String, String>, folder: &str) -> Vec<Source> {
     let prefix = format!("{folder}/");
     let inside = files.iter().filter(|(path, _)| path.starts_with(&prefix));
@@ -112,7 +135,7 @@ fn read_folder(
             let inside = format!("{name}/{entry}");
             if path.is_dir() {
                 open.push((path, inside, depth + 1));
-            } else if endings.iter().any(|ending| entry.ends_with(&format!(".{ending}"))) {
+            } else if ends_with_one_of(&entry, endings) {
                 files.insert(inside, read_file(&path)?);
             }
         }

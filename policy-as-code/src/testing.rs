@@ -1,6 +1,6 @@
 //! What several tests need: the shipped repository, requests, subjects, a journal that remembers, a store that crashes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -150,4 +150,21 @@ impl Store for Crashing {
         self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).map_err(|_| Self::dead())?;
         self.inner.apply(batch)
     }
+}
+
+/// Runs git in `folder`.
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=Reviewer", "-c", "user.email=reviewer@example.org"];
+    let output = std::process::Command::new("git").arg("-C").arg(folder).args(identity).args(arguments).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Commits `text` as `path` in the git repository at `folder`.
+pub(crate) fn commit(folder: &Path, path: &str, text: &str) {
+    let file = folder.join(path);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+    git(folder, &["add", path]);
+    git(folder, &["commit", "--quiet", "--message", path]);
 }
