@@ -208,6 +208,8 @@ impl Default for DetectionConfig {
 pub struct ResponseConfig {
     /// The policy repository: policies, schema, playbooks. Without one, every detection stays an alert.
     pub policy_dir: Option<PathBuf>,
+    /// The site whose own policies hold beside those of all sites: a folder's name in `policy_dir/policies/sites`.
+    pub policy_site: Option<String>,
     /// The playbook that contains an account, by its file's name in `policy_dir/playbooks`, without `.json`.
     pub playbook: String,
     /// On what the playbook acts.
@@ -218,7 +220,13 @@ pub struct ResponseConfig {
 
 impl Default for ResponseConfig {
     fn default() -> Self {
-        Self { policy_dir: None, playbook: "contain-account".to_owned(), target: Target::DryRun, accounts: Vec::new() }
+        Self {
+            policy_dir: None,
+            policy_site: None,
+            playbook: "contain-account".to_owned(),
+            target: Target::DryRun,
+            accounts: Vec::new(),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ fn api() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::approve))
         .routes(routes!(runs::roll_back))
+        .routes(routes!(runs::kill_switch, runs::set_kill_switch))
         .routes(routes!(audit::key))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::receipt))

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use policy_as_code::PolicyError;
 use policy_as_code::actuator::{Actuator, ActuatorError};
-use policy_as_code::containment::PeerGroup;
-use policy_as_code::decide::Engine;
+use policy_as_code::containment::{ContainmentError, ContainmentLedger, KillSwitch, PeerGroup};
+use policy_as_code::decide::{Engine, InForce};
 use policy_as_code::playbook::{self, Executor, Playbook, RunError, RunState, Subject};
+use serde_json::json;
+use shared::audit::AuditKind;
 use shared::decision::Requester;
 use shared::release::Release;
 use shared::{AssetId, Explain, RunId, Timestamp};
@@ -39,6 +41,9 @@ pub enum RespondError {
     /// The policy repository did not load.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The containment ledger did not answer.
+    #[error(transparent)]
+    Containment(#[from] ContainmentError),
 }
 
 impl Explain for RespondError {
@@ -49,6 +54,7 @@ impl Explain for RespondError {
             Self::Run(error) => error.code(),
             Self::Actuator(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Containment(error) => error.code(),
         }
     }
 
@@ -59,6 +65,7 @@ impl Explain for RespondError {
             Self::Run(error) => error.hint(),
             Self::Actuator(error) => error.hint(),
             Self::Policy(error) => error.hint(),
+            Self::Containment(error) => error.hint(),
         }
     }
 }
@@ -66,26 +73,41 @@ impl Explain for RespondError {
 /// A site's response.
 pub struct Response {
     site: Arc<Site>,
-    playbook: Playbook,
+    policies: Arc<InForce>,
     accounts: BTreeMap<String, Account>,
     executor: Executor,
+    ledger: ContainmentLedger,
 }
 
 impl Response {
-    /// A response by `engine`'s policies, acting through `actuator`.
-    pub fn new(site: Arc<Site>, engine: Arc<Engine>, actuator: Arc<dyn Actuator>) -> Result<Self, SiteError> {
+    /// A response by the policies and playbooks in force, acting through `actuator`.
+    pub fn new(site: Arc<Site>, policies: Arc<InForce>, actuator: Arc<dyn Actuator>) -> Result<Self, SiteError> {
         let settings = &site.config.response;
-        let playbook = engine.playbook(&settings.playbook).cloned();
-        let playbook = playbook.ok_or_else(|| RespondError::NoPlaybook(settings.playbook.clone()))?;
+        playbook(&policies.engine(), &settings.playbook)?;
         let accounts = settings.accounts.iter().map(|account| (account.principal.clone(), account.clone())).collect();
         let executor = Executor::new(playbook::Site {
             store: Arc::clone(&site.store),
             clock: Arc::clone(&site.clock),
-            engine,
+            policies: Arc::clone(&policies),
             actuator,
             journal: Arc::new(site.journal.clone()),
         });
-        Ok(Self { site, playbook, accounts, executor })
+        let ledger = ContainmentLedger::new(Arc::clone(&site.store), Arc::clone(&site.clock));
+        Ok(Self { site, policies, accounts, executor, ledger })
+    }
+
+    /// Who stopped all automation; `None` while it may go on.
+    pub fn kill_switch(&self) -> Result<Option<KillSwitch>, RespondError> {
+        Ok(self.ledger.kill_switch()?)
+    }
+
+    /// Stops all automation in a person's name, or lets it go on. What is in force stays until its lease lapses.
+    pub fn set_kill_switch(&self, on: bool, responder: &str) -> Result<Option<KillSwitch>, SiteError> {
+        let content = json!({ "kill_switch": on, "responder": responder });
+        self.site.journal.write(AuditKind::Admin, &content)?;
+        self.ledger.set_kill_switch(on.then_some(responder)).map_err(RespondError::from)?;
+        tracing::warn!(on, responder, "the kill switch was turned");
+        Ok(self.kill_switch()?)
     }
 
     /// Answers a detection with a run of the playbook; `None` where its principal is no listed account. The same
@@ -100,7 +122,8 @@ impl Response {
         }
         let run_id = run_id(raised)?;
         let subject = self.subject(raised, account, release);
-        let state = match self.executor.start(run_id.clone(), &self.playbook, subject).await {
+        let playbook = playbook(&self.policies.engine(), &self.site.config.response.playbook)?;
+        let state = match self.executor.start(run_id.clone(), &playbook, subject).await {
             Err(RunError::Exists { .. }) => self.executor.run(&run_id),
             started => started,
         };
@@ -139,6 +162,10 @@ impl Response {
     pub fn executor(&self) -> &Executor {
         &self.executor
     }
+}
+
+fn playbook(engine: &Engine, name: &str) -> Result<Playbook, RespondError> {
+    engine.playbook(name).cloned().ok_or_else(|| RespondError::NoPlaybook(name.to_owned()))
 }
 
 /// One run per event: sources may use an event's id again on another day.

@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use policy_as_code::containment::KillSwitch;
 use policy_as_code::playbook::{Responder, RunState};
 use shared::release::Release;
 use shared::{Digest, Explain, RunId};
@@ -148,6 +149,16 @@ impl Service {
     pub async fn roll_back_run(&self, run_id: &RunId, responder: &str) -> Result<RunState, SiteError> {
         let undone = self.response()?.executor().rollback(run_id, responder).await;
         Ok(undone.map_err(RespondError::from)?)
+    }
+
+    /// Who stopped all automation; `None` while it may go on.
+    pub fn kill_switch(&self) -> Result<Option<KillSwitch>, SiteError> {
+        Ok(self.response()?.kill_switch()?)
+    }
+
+    /// Stops all automation in a person's name, or lets it go on.
+    pub fn set_kill_switch(&self, on: bool, responder: &str) -> Result<Option<KillSwitch>, SiteError> {
+        self.response()?.set_kill_switch(on, responder)
     }
 
     /// Makes the release before the serving one serve again, until the operator's next word.

@@ -9,7 +9,7 @@ use policy_as_code::actuator::Actuator;
 use policy_as_code::actuator::dry_run::DryRun;
 use policy_as_code::actuator::embedded::{EmbeddedAccounts, ThrottleLimits};
 use policy_as_code::actuator::postgres::{PostgresRoles, Role};
-use policy_as_code::decide::Engine;
+use policy_as_code::decide::{Engine, InForce};
 use serde::Serialize;
 use shared_crypto::{TokenKey, key_file, random_bytes};
 use shared_ops::health::Health;
@@ -97,9 +97,10 @@ fn token(site: &Site) -> Result<Secret, SiteError> {
 /// The configured response; `None` where there is no policy repository.
 async fn response(site: &Arc<Site>) -> Result<Option<Response>, SiteError> {
     let Some(policy_dir) = &site.config.response.policy_dir else { return Ok(None) };
-    let engine = Arc::new(Engine::load(policy_dir).map_err(RespondError::from)?);
+    let engine =
+        Arc::new(Engine::load(policy_dir, site.config.response.policy_site.as_deref()).map_err(RespondError::from)?);
     let actuator = actuator(site).await?;
-    Response::new(Arc::clone(site), engine, actuator).map(Some)
+    Response::new(Arc::clone(site), policies, actuator).map(Some)
 }
 
 async fn actuator(site: &Arc<Site>) -> Result<Arc<dyn Actuator>, SiteError> {

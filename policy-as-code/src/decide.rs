@@ -3,19 +3,22 @@
 //! Asked automated → assisted → alert-only in turn. Telling a person is never refused; everything else is refused on any
 //! error, and a request outside the domain is not asked at all.
 
+mod in_force;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use policy_as_code_cedar::PolicySet;
+use policy_as_code_cedar::{Place, PolicySet};
 use shared::Digest;
 use shared::decision::{Decision, DecisionRequest, TierAnswer};
 use shared::detection::Tier;
 
+pub use self::in_force::InForce;
 use crate::PolicyError;
 use crate::domain::Domain;
 use crate::invariant::Invariants;
 use crate::playbook::{self, Playbook};
-use crate::repository::Repository;
+use crate::repository::{Repository, in_a_site};
 
 /// A policy repository in force.
 pub struct Engine {
@@ -27,16 +30,21 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads the repository at `root`, whole or not at all.
-    pub fn load(root: &Path) -> Result<Self, PolicyError> {
-        Self::new(&Repository::read(root)?)
+    /// Loads the repository at `root` for `site`, whole or not at all.
+    pub fn load(root: &Path, site: Option<&str>) -> Result<Self, PolicyError> {
+        Self::new(&Repository::read(root)?, site)
     }
 
-    /// Puts `repository` in force.
-    pub fn new(repository: &Repository) -> Result<Self, PolicyError> {
+    /// Puts `repository` in force: the policies of all sites and, given one, what `site` adds.
+    pub fn new(repository: &Repository, site: Option<&str>) -> Result<Self, PolicyError> {
+        if let Some(site) = site.filter(|site| !repository.sites().contains(*site)) {
+            return Err(PolicyError::NoSite { site: site.to_owned() });
+        }
         let schema = repository.file("schema/ringfence.cedarschema")?;
+        let policies = PolicySet::parse(&schema, &repository.policies(site))?;
+        only_forbids(&policies)?;
         Ok(Self {
-            policies: PolicySet::parse(&schema, &repository.folder("policies"))?,
+            policies,
             domain: Domain::parse(&repository.file("schema/domain.toml")?.text)?,
             invariants: Invariants::parse(repository)?,
             playbooks: playbook::parse_all(repository)?,
@@ -97,6 +105,15 @@ impl Engine {
     /// All playbooks, by file name without its ending.
     pub fn playbooks(&self) -> &BTreeMap<String, Playbook> {
         &self.playbooks
+    }
+}
+
+/// A site may only narrow what holds at every site: what was proven of the policies of all then holds there too.
+fn only_forbids(policies: &PolicySet) -> Result<(), PolicyError> {
+    let widens = |(id, place): &(&String, &Place)| in_a_site(&place.path) && policies.permits(id);
+    match policies.places().iter().find(widens) {
+        Some((id, place)) => Err(PolicyError::SitePermits { place: place.clone(), id: id.clone() }),
+        None => Ok(()),
     }
 }
 

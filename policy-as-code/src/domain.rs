@@ -8,10 +8,15 @@ use shared::decision::{DecisionContext, DecisionRequest, Requester};
 
 use crate::PolicyError;
 
-/// The longest text of an asset, tag or responder, in bytes.
+/// The longest text of an asset, tag, reason or responder, in bytes.
 pub const MAX_TEXT: usize = 256;
 /// How many tags an asset may have.
 pub const MAX_TAGS: usize = 64;
+
+/// How many reasons a request may give.
+pub const MAX_REASONS: usize = 64;
+/// How many numbers a request has.
+const NUMBERS: usize = 14;
 
 /// A range of integers, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +43,14 @@ pub struct ReleaseDomain {
 pub struct ContextDomain {
     pub score_bp: Range,
     pub false_positive_rate_bp: Range,
+    pub false_positive_rate_high_bp: Range,
     pub blast_radius: Range,
+    pub service_blast_radius: Range,
+    pub site_blast_radius: Range,
     pub healthy_peers: Range,
     pub active_containments: Range,
+    pub class_containments: Range,
+    pub recent_actions: Range,
     pub playbook_step: Range,
     pub monitored_s: Range,
     pub approvals: Range,
@@ -69,15 +79,20 @@ impl Domain {
     }
 
     /// Every range with the name of its number.
-    pub fn ranges(&self) -> [(&'static str, Range); 9] {
+    pub fn ranges(&self) -> [(&'static str, Range); NUMBERS] {
         let context = &self.context;
         [
             ("age_days", self.release.age_days),
             ("score_bp", context.score_bp),
             ("false_positive_rate_bp", context.false_positive_rate_bp),
+            ("false_positive_rate_high_bp", context.false_positive_rate_high_bp),
             ("blast_radius", context.blast_radius),
+            ("service_blast_radius", context.service_blast_radius),
+            ("site_blast_radius", context.site_blast_radius),
             ("healthy_peers", context.healthy_peers),
             ("active_containments", context.active_containments),
+            ("class_containments", context.class_containments),
+            ("recent_actions", context.recent_actions),
             ("playbook_step", context.playbook_step),
             ("monitored_s", context.monitored_s),
             ("approvals", context.approvals),
@@ -94,7 +109,7 @@ impl Domain {
 }
 
 /// The request's numbers, in the order of [`Domain::ranges`].
-fn numbers(requester: &Requester, context: &DecisionContext) -> [Option<i64>; 9] {
+fn numbers(requester: &Requester, context: &DecisionContext) -> [Option<i64>; NUMBERS] {
     let age_days = match requester {
         Requester::Release { age_days, .. } => Some(*age_days),
         Requester::Responder { .. } => None,
@@ -103,9 +118,14 @@ fn numbers(requester: &Requester, context: &DecisionContext) -> [Option<i64>; 9]
         age_days,
         Some(context.score_bp),
         Some(context.false_positive_rate_bp),
+        Some(context.false_positive_rate_high_bp),
         Some(context.blast_radius),
+        Some(context.service_blast_radius),
+        Some(context.site_blast_radius),
         Some(context.healthy_peers),
         Some(context.active_containments),
+        Some(context.class_containments),
+        Some(context.recent_actions),
         Some(context.playbook_step),
         Some(context.monitored_s),
         Some(context.approvals),
@@ -125,9 +145,11 @@ fn oversized(request: &DecisionRequest) -> Option<String> {
     };
     let own = [environment.as_str(), owner.as_str(), name];
     let tag_texts = tags.iter().flat_map(|(tag, value)| [tag.as_str(), value.as_str()]);
-    let too_long = own.into_iter().chain(tag_texts).any(|text| text.len() > MAX_TEXT);
-    (too_long || tags.len() > MAX_TAGS)
-        .then(|| format!("the asset or responder exceeds {MAX_TAGS} tags or {MAX_TEXT} bytes in a text"))
+    let reasons = &request.context.reasons;
+    let mut texts = own.into_iter().chain(tag_texts).chain(reasons.iter().map(String::as_str));
+    let too_large = tags.len() > MAX_TAGS || reasons.len() > MAX_REASONS || texts.any(|text| text.len() > MAX_TEXT);
+    too_large
+        .then(|| format!("it exceeds {MAX_TAGS} tags, {MAX_REASONS} reasons or {MAX_TEXT} bytes in one of its texts"))
 }
 
 #[cfg(test)]

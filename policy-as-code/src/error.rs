@@ -1,6 +1,6 @@
 //! Why a policy repository or bundle is not served.
 
-use policy_as_code_cedar::CedarError;
+use policy_as_code_cedar::{CedarError, Place};
 use shared::Explain;
 use shared::canonical::CanonicalError;
 use shared_crypto::CryptoError;
@@ -59,6 +59,20 @@ pub enum PolicyError {
         /// The annotation that is missing.
         annotation: &'static str,
     },
+    /// The repository has no policies for a site.
+    #[error("the policy repository has no folder `policies/sites/{site}`")]
+    NoSite {
+        /// The site.
+        site: String,
+    },
+    /// A policy of a site permits something.
+    #[error("{place}: policy `{id}` permits, but what a site adds may only forbid")]
+    SitePermits {
+        /// Where.
+        place: Place,
+        /// The policy's id.
+        id: String,
+    },
     /// A playbook does not hold.
     #[error("`{path}`: {error}")]
     Playbook {
@@ -99,6 +113,8 @@ impl Explain for PolicyError {
             Self::Cedar(error) => error.code(),
             Self::Domain { .. } => "policy-domain",
             Self::Invariant { .. } => "policy-invariant",
+            Self::NoSite { .. } => "policy-no-site",
+            Self::SitePermits { .. } => "policy-site-permits",
             Self::Playbook { error, .. } => error.code(),
             Self::BundleContent { .. } => "bundle-content",
             Self::BundleVersion { .. } => "bundle-version",
@@ -120,6 +136,10 @@ impl Explain for PolicyError {
             Self::Cedar(error) => error.hint(),
             Self::Domain { .. } => "give every number of the context one range with `min` and `max`",
             Self::Invariant { .. } => "every invariant names its `@owner` and its `@rationale`",
+            Self::NoSite { .. } => "mend the site's name, or name no site to have the policies of all sites alone",
+            Self::SitePermits { .. } => {
+                "write the permit in `policies`, where the invariants are proven for every site"
+            }
             Self::Playbook { error, .. } => error.hint(),
             Self::BundleContent { .. } => "build the bundle again from a clean checkout, and copy it whole",
             Self::BundleVersion { .. } => "build the bundle with a higher version; an old one is never taken back",

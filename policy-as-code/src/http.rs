@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::decide::Engine;
+use crate::decide::InForce;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,9 +36,11 @@ struct Description;
             "owner": "reporting", "tags": { "pci": "true" }
         },
         "context": {
-            "score_bp": 9100, "false_positive_rate_bp": 12, "blast_radius": 1, "healthy_peers": 4,
-            "active_containments": 0, "playbook_step": 1, "monitored_s": 0, "reversible": true,
-            "maintenance_window": false, "approvals": 0
+            "score_bp": 9100, "false_positive_rate_bp": 12, "false_positive_rate_high_bp": 25,
+            "reasons": ["statement_rate_60s"], "blast_radius": 1, "service_blast_radius": 1, "site_blast_radius": 1,
+            "healthy_peers": 4, "active_containments": 0, "class_containments": 0, "recent_actions": 0,
+            "playbook_step": 1, "monitored_s": 0, "reversible": true, "maintenance_window": false,
+            "kill_switch": false, "approvals": 0
         }
     })),
     responses(
@@ -47,11 +49,11 @@ struct Description;
         (status = 413, description = "The request is too large"),
         (status = 422, description = "The body is no decision request")
     ))]
-async fn decide(State(engine): State<Arc<Engine>>, Json(request): Json<DecisionRequest>) -> axum::Json<Decision> {
-    axum::Json(engine.decide(&request))
+async fn decide(State(policies): State<Arc<InForce>>, Json(request): Json<DecisionRequest>) -> axum::Json<Decision> {
+    axum::Json(policies.engine().decide(&request))
 }
 
-fn api() -> OpenApiRouter<Arc<Engine>> {
+fn api() -> OpenApiRouter<Arc<InForce>> {
     OpenApiRouter::with_openapi(Description::openapi()).routes(routes!(decide))
 }
 
@@ -60,9 +62,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     api().into_openapi()
 }
 
-/// The whole interface over `engine`.
-pub fn router(engine: Arc<Engine>, token: Secret, body_bytes: usize, health: Health, metrics: MetricsHandle) -> Router {
-    let (api, openapi) = api().with_state(engine).split_for_parts();
+/// The whole interface over the policies in force.
+pub fn router(
+    policies: Arc<InForce>,
+    token: Secret,
+    body_bytes: usize,
+    health: Health,
+    metrics: MetricsHandle,
+) -> Router {
+    let (api, openapi) = api().with_state(policies).split_for_parts();
     auth::bearer(api.layer(DefaultBodyLimit::max(body_bytes)), token)
         .route("/openapi.json", get(|| async { axum::Json(openapi) }))
         .merge(probes(health, metrics))
@@ -80,7 +88,7 @@ mod tests {
     async fn exchange(line: &str, token: &str, body: &str) -> (u16, String) {
         let health = Health::new(&["policies"]);
         let token_of_server = Secret::new("right").unwrap();
-        let router = router(crate::testing::engine(), token_of_server, 4_096, health, shared_ops::metrics::install());
+        let router = router(crate::testing::in_force(), token_of_server, 4_096, health, shared_ops::metrics::install());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await });

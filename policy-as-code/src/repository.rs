@@ -2,7 +2,7 @@
 //!
 //! It knows which files belong to a repository and how many there may be; it does not know what they mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policy_as_code_cedar::Source;
@@ -28,9 +28,13 @@ const FOLDERS: [(&str, &[&str]); 5] = [
     ("schema", &["cedarschema", "toml"]),
 ];
 const TESTS: (&str, &[&str]) = ("tests", &["json"]);
+/// The tests of what a site adds lie here, in a folder of its name.
+const SITE_TESTS: &str = "tests/sites";
+/// What a site adds to the policies lies here, in a folder of its name.
+const SITES: &str = "policies/sites";
 /// The folder by which a policy repository is known.
 const SCHEMA_FOLDER: &str = "schema";
-/// The tests of the admission policies lie here, all others are the containment policies'.
+/// The tests of the admission policies lie here.
 const ADMISSION_TESTS: &str = "tests/admission";
 
 /// The files of a policy repository by path, `/`-separated and relative to its root.
@@ -79,10 +83,35 @@ impl Repository {
         under(&self.served, folder)
     }
 
-    /// The tests of the containment policies, in path order.
-    pub fn tests(&self) -> Vec<Source> {
+    /// The containment policies that hold at every site and, given one, those that `site` adds, in path order.
+    pub fn policies(&self, site: Option<&str>) -> Vec<Source> {
+        let mut policies = self.folder("policies");
+        let own = site.map(|site| format!("{SITES}/{site}/"));
+        policies.retain(|file| match &own {
+            Some(own) => file.path.starts_with(own) || !in_a_site(&file.path),
+            None => !in_a_site(&file.path),
+        });
+        policies
+    }
+
+    /// The sites that add policies of their own.
+    pub fn sites(&self) -> BTreeSet<String> {
+        let own = self.served.keys().filter_map(|path| path.strip_prefix(SITES)?.strip_prefix('/')?.split_once('/'));
+        own.map(|(site, _)| site.to_owned()).collect()
+    }
+
+    /// What there is to serve: the policies of all sites alone, and with what each site adds.
+    pub fn everywhere_and_sites(&self) -> impl Iterator<Item = Option<String>> {
+        [None].into_iter().chain(self.sites().into_iter().map(Some))
+    }
+
+    /// The tests of the policies that hold at every site or, given one, of `site`, in path order.
+    pub fn tests(&self, site: Option<&str>) -> Vec<Source> {
+        if let Some(site) = site {
+            return under(&self.tests, &format!("{SITE_TESTS}/{site}"));
+        }
         let mut tests = under(&self.tests, TESTS.0);
-        tests.retain(|file| !file.path.starts_with(ADMISSION_TESTS));
+        tests.retain(|file| !file.path.starts_with(ADMISSION_TESTS) && !file.path.starts_with(SITE_TESTS));
         tests
     }
 
@@ -101,6 +130,11 @@ impl Repository {
     pub fn digest(&self) -> Result<Digest, PolicyError> {
         Ok(shared_crypto::digest_of(&self.digests())?)
     }
+}
+
+/// Whether the file at `path` is what a site adds to the policies.
+pub(crate) fn in_a_site(path: &str) -> bool {
+    path.strip_prefix(SITES).is_some_and(|inside| inside.starts_with('/'))
 }
 
 fn ends_with_one_of(name: &str, endings: &[&str]) -> bool {
@@ -136,7 +170,7 @@ fn read_folder(
             if path.is_dir() {
                 open.push((path, inside, depth + 1));
             } else if ends_with_one_of(&entry, endings) {
-                files.insert(inside, read_file(&path)?);
+                files.insert(inside, read_text(&path)?);
             }
         }
         if files.len() > MAX_FILES {
@@ -165,7 +199,8 @@ fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, PolicyError> {
     Ok(entries)
 }
 
-fn read_file(path: &Path) -> Result<String, PolicyError> {
+/// The text of a file, which may be as large as a repository's.
+pub(crate) fn read_text(path: &Path) -> Result<String, PolicyError> {
     let bytes = std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
     if usize::try_from(bytes).map_or(true, |bytes| bytes > MAX_FILE) {
         return Err(PolicyError::TooLarge { what: "bytes in a file", limit: MAX_FILE });

@@ -13,7 +13,7 @@ use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::{AssetId, Digest, ReleaseId, RunId, Timestamp};
 
 use crate::containment::PeerGroup;
-use crate::decide::Engine;
+use crate::decide::{Engine, InForce};
 use crate::journal::{Journal, JournalError};
 use crate::playbook::Subject;
 use crate::repository::Repository;
@@ -25,7 +25,12 @@ pub(crate) fn shipped() -> Repository {
 
 /// The shipped policies in force.
 pub(crate) fn engine() -> Arc<Engine> {
-    Arc::new(Engine::new(&shipped()).unwrap())
+    Arc::new(Engine::new(&shipped(), None).unwrap())
+}
+
+/// The same, for what looks up the policies in force each time.
+pub(crate) fn in_force() -> Arc<InForce> {
+    Arc::new(InForce::new(Engine::new(&shipped(), None).unwrap()))
 }
 
 /// The shipped repository with `extra` files on top; an empty text takes a file away.
@@ -73,13 +78,20 @@ pub(crate) fn request(action: ContainmentAction) -> DecisionRequest {
         context: DecisionContext {
             score_bp: 9_900,
             false_positive_rate_bp: 1,
+            false_positive_rate_high_bp: 5,
+            reasons: [].into(),
             blast_radius: 1,
+            service_blast_radius: 1,
+            site_blast_radius: 1,
             healthy_peers: 9,
             active_containments: 0,
+            class_containments: 0,
+            recent_actions: 0,
             playbook_step: 3,
             monitored_s: 600,
             reversible: true,
             maintenance_window: false,
+            kill_switch: false,
             approvals: 0,
         },
     }
@@ -96,6 +108,7 @@ pub(crate) fn subject(name: &str) -> Subject {
             release_digest: Digest([7; 32]),
             score_bp: 9_900,
             false_positive_rate_bp: 1,
+            false_positive_rate_high_bp: 5,
             reasons: Vec::new(),
         },
         requester: release(),

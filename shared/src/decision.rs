@@ -1,5 +1,7 @@
 //! What a policy engine is asked and what it answers. All numbers are integers: policies have no floats.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::asset::Asset;
@@ -78,12 +80,24 @@ pub struct DecisionContext {
     pub score_bp: i64,
     /// False-positive rate at that score, basis points.
     pub false_positive_rate_bp: i64,
+    /// Upper end of that rate's 95 % confidence interval, basis points.
+    pub false_positive_rate_high_bp: i64,
+    /// Names of the features that raised the score most.
+    pub reasons: BTreeSet<String>,
     /// How many accounts or hosts the action cuts off.
     pub blast_radius: i64,
+    /// How many accounts or hosts of the asset's service are cut off once the action is in force.
+    pub service_blast_radius: i64,
+    /// How many accounts or hosts of this site are cut off once the action is in force.
+    pub site_blast_radius: i64,
     /// How many healthy peers of the asset are left after the action.
     pub healthy_peers: i64,
-    /// Containments in force at this site.
+    /// Other assets under containment at this site.
     pub active_containments: i64,
+    /// Those among them that are as critical as the asset.
+    pub class_containments: i64,
+    /// Other actions granted at this site within the past hour.
+    pub recent_actions: i64,
     /// Position of the step in its playbook, from 1.
     pub playbook_step: i64,
     /// Seconds that the asset has been under throttle and watch.
@@ -92,6 +106,8 @@ pub struct DecisionContext {
     pub reversible: bool,
     /// Whether the asset is in a maintenance window.
     pub maintenance_window: bool,
+    /// Whether people have stopped all automation at this site.
+    pub kill_switch: bool,
     /// Approvals by people so far.
     pub approvals: i64,
 }

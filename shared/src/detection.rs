@@ -66,6 +66,8 @@ pub struct Detection {
     pub score_bp: u16,
     /// False-positive rate at this score on the site's own calibration window, in basis points.
     pub false_positive_rate_bp: u16,
+    /// Upper end of that rate's 95 % confidence interval, in basis points.
+    pub false_positive_rate_high_bp: u16,
     /// The features that raised the score most, largest first.
     pub reasons: Vec<Reason>,
 }

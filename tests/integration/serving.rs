@@ -22,11 +22,12 @@ const ROUNDS: u32 = 2;
 const CONNECTIONS: u32 = 10;
 
 /// Everything that a participant answers below `/api`.
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 14] = [
     "get /api/v1/audit/checkpoint",
     "get /api/v1/audit/key",
     "get /api/v1/audit/receipts/{index}",
     "get /api/v1/detections",
+    "get /api/v1/kill-switch",
     "get /api/v1/ledger",
     "get /api/v1/release",
     "get /api/v1/runs",
@@ -35,6 +36,7 @@ const ROUTES: [&str; 12] = [
     "post /api/v1/release/rollback",
     "post /api/v1/runs/{run_id}/approvals",
     "post /api/v1/runs/{run_id}/rollback",
+    "put /api/v1/kill-switch",
 ];
 
 /// A site that serves a release which it learnt alone, and that release's id.

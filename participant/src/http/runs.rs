@@ -1,7 +1,8 @@
-//! Playbook runs: what was done, approvals, and rollback on request.
+//! Playbook runs: what was done, approvals, rollback on request, and the switch that ends all automation.
 
 use axum::Json;
 use axum::extract::{Path, State};
+use policy_as_code::containment::KillSwitch;
 use policy_as_code::playbook::{Responder, RunState};
 use serde::Deserialize;
 use shared::RunId;
@@ -26,6 +27,16 @@ pub(super) struct Approval {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollBack {
+    /// The person's name.
+    responder: String,
+}
+
+/// A person's order to stop all automation, or to let it go on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Switch {
+    /// Whether automation stops.
+    on: bool,
     /// The person's name.
     responder: String,
 }
@@ -71,4 +82,25 @@ pub(super) async fn roll_back(
     Body(order): Body<RollBack>,
 ) -> Result<Json<RunState>, Refusal> {
     Ok(Json(service.roll_back_run(&RunId::new(run_id)?, &order.responder).await?))
+}
+
+/// Who stopped all automation at this site, and when; `null` while it may go on.
+#[utoipa::path(get, path = "/api/v1/kill-switch", responses((status = 200, body = Object)))]
+pub(super) async fn kill_switch(State(service): Shared) -> Result<Json<Option<KillSwitch>>, Refusal> {
+    Ok(Json(service.kill_switch()?))
+}
+
+/// Stops all automation at this site, or lets it go on. What is in force stays until its lease lapses or a person rolls
+/// it back.
+#[utoipa::path(
+    put,
+    path = "/api/v1/kill-switch",
+    request_body = Switch,
+    responses((status = 200, body = Object))
+)]
+pub(super) async fn set_kill_switch(
+    State(service): Shared,
+    Body(order): Body<Switch>,
+) -> Result<Json<Option<KillSwitch>>, Refusal> {
+    Ok(Json(service.set_kill_switch(order.on, &order.responder)?))
 }

@@ -46,12 +46,16 @@ impl Actuator for Recorder {
     }
 }
 
+fn policies() -> Arc<InForce> {
+    Arc::new(InForce::new(Engine::load(&policy_dir(), None).unwrap()))
+}
+
 fn lone() -> Lone {
     Lone::with(|config| config.response.accounts = vec![account("ada")])
 }
 
 fn response(lone: &Lone, actuator: Arc<dyn Actuator>) -> Response {
-    Response::new(Arc::clone(&lone.site), Arc::new(Engine::load(&policy_dir()).unwrap()), actuator).unwrap()
+    Response::new(Arc::clone(&lone.site), policies(), actuator).unwrap()
 }
 
 fn raised(lone: &Lone, id: &str, seconds: u32, principal: &str) -> Raised {
@@ -142,7 +146,7 @@ async fn a_dry_run_decides_and_records_as_any_other() {
 #[test]
 fn a_playbook_that_is_not_there_is_named() {
     let lone = Lone::with(|config| config.response.playbook = "no-such".to_owned());
-    let engine = Arc::new(Engine::load(&policy_dir()).unwrap());
+    let engine = policies();
     let refused = Response::new(Arc::clone(&lone.site), engine, Arc::new(DryRun)).err().unwrap();
     assert_eq!(shared::Explain::code(&refused), "respond-no-playbook");
     assert!(refused.to_string().contains("`no-such`"), "{refused}");

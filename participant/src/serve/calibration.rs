@@ -47,6 +47,24 @@ impl Calibration {
         u16::try_from(share).unwrap_or(10_000)
     }
 
+    /// Upper end of that rate's 95 % confidence interval, in basis points, rounded up: what the rate may be although
+    /// so few of so many ordinary events score as high.
+    ///
+    /// Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    pub fn false_positive_rate_high_bp(&self, logit: f32) -> u16 {
+        const Z: f64 = 1.96;
+        let total = self.ascending.len();
+        if total == 0 {
+            return 10_000;
+        }
+        let above = total - self.ascending.partition_point(|ordinary| *ordinary < logit);
+        let (above, total) = (count(above), count(total));
+        let (share, z2) = (above / total, Z * Z);
+        let middle = share + z2 / (2.0 * total);
+        let half = Z * (share * (1.0 - share) / total + z2 / (4.0 * total * total)).sqrt();
+        basis_points((middle + half) / (1.0 + z2 / total))
+    }
+
     /// How many ordinary events there are: the resolution of the rate is one over this.
     pub fn len(&self) -> usize {
         self.ascending.len()
@@ -56,6 +74,15 @@ impl Calibration {
     pub fn is_empty(&self) -> bool {
         self.ascending.is_empty()
     }
+}
+
+fn count(events: usize) -> f64 {
+    u32::try_from(events).map_or(f64::from(u32::MAX), f64::from)
+}
+
+#[expect(clippy::as_conversions, reason = "a share times 10000, rounded up, is within 0 to 10000")]
+fn basis_points(share: f64) -> u16 {
+    (share.clamp(0.0, 1.0) * 10_000.0).ceil() as u16
 }
 
 #[cfg(test)]
@@ -69,6 +96,20 @@ mod tests {
         assert_eq!(calibration.false_positive_rate_bp(0.31), 2_500);
         assert_eq!(calibration.false_positive_rate_bp(0.9), 0);
         assert_eq!(calibration.false_positive_rate_bp(0.0), 10_000);
+    }
+
+    #[test]
+    fn the_rates_confidence_interval_is_wilsons() {
+        // Upper ends by `statsmodels.stats.proportion.proportion_confint(…, method="wilson")`.
+        for (above, total, expected) in
+            [(0, 100, 0.036_994), (1, 100, 0.054_486), (50, 100, 0.596_168), (0, 10_000, 0.000_384)]
+        {
+            let ordinary = (0..total).map(|n| if n < above { 1.0 } else { 0.0 }).collect();
+            let high = Calibration::new(ordinary, Vec::new()).false_positive_rate_high_bp(0.5);
+            let expected: f64 = expected * 10_000.0;
+            assert!((f64::from(high) - expected).abs() <= 1.0, "{above} of {total}: {high}, not {expected}");
+        }
+        assert_eq!(Calibration::new(Vec::new(), Vec::new()).false_positive_rate_high_bp(1.0), 10_000);
     }
 
     #[test]

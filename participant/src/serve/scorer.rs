@@ -62,6 +62,7 @@ impl Scorer {
             release_digest: self.installed.digest,
             score_bp: basis_points(probability),
             false_positive_rate_bp,
+            false_positive_rate_high_bp: self.calibration.false_positive_rate_high_bp(logit),
             reasons: self.reasons(vector)?,
         };
         Ok(Scored { probability, false_positive_rate_bp, detection: Some(detection) })

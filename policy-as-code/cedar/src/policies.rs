@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
-    Authorizer, Decision, Entities, Policy, PolicyId, Request, Response, Schema, ValidationMode, Validator,
+    Authorizer, Decision, Effect, Entities, Policy, PolicyId, Request, Response, Schema, ValidationMode, Validator,
 };
 
 use crate::{CedarError, Place};
@@ -94,6 +94,10 @@ impl Policies {
 
     pub(crate) fn annotation(&self, id: &str, name: &str) -> Option<&str> {
         self.policies.annotation(&PolicyId::new(id), name)
+    }
+
+    pub(crate) fn permits(&self, id: &str) -> bool {
+        self.policies.policy(&PolicyId::new(id)).is_some_and(|policy| policy.effect() == Effect::Permit)
     }
 
     /// Asks. Any evaluation error makes the answer a refusal: Cedar leaves an erroring `forbid` out of account, and what

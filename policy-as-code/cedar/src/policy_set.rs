@@ -32,6 +32,11 @@ impl PolicySet {
         self.policies.annotation(id, name)
     }
 
+    /// Whether policy `id` permits; a forbid, or no policy, does not.
+    pub fn permits(&self, id: &str) -> bool {
+        self.policies.permits(id)
+    }
+
     /// Whether the set allows `request` at `tier`, and by which policies. Any evaluation error makes the answer a
     /// refusal.
     pub fn answer(&self, request: &DecisionRequest, tier: Tier) -> TierAnswer {

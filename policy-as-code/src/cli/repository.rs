@@ -45,7 +45,7 @@ impl fmt::Display for Checked {
 
 pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
     let repository = Repository::read(repo).map_err(Failure::from)?;
-    let engine = Engine::new(&repository).map_err(Failure::from)?;
+    let engine = Engine::new(&repository, None).map_err(Failure::from)?;
     let admission = Admission::new(&repository).map_err(Failure::from)?;
     let checked = Checked {
         bundle: engine.bundle(),
@@ -107,10 +107,13 @@ pub(super) fn test(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
 }
 
 fn run_tests(repository: &Repository) -> Result<Tested, PolicyError> {
-    let (engine, admission) = (Engine::new(repository)?, Admission::new(repository)?);
+    let admission = Admission::new(repository)?;
     let mut tested = Tested { tests: 0, failed: Vec::new() };
-    for file in repository.tests() {
-        tested.take(&file, engine.policies().run_tests(&file)?);
+    for site in repository.everywhere_and_sites() {
+        let engine = Engine::new(repository, site.as_deref())?;
+        for file in repository.tests(site.as_deref()) {
+            tested.take(&file, engine.policies().run_tests(&file)?);
+        }
     }
     for file in repository.admission_tests() {
         tested.take(&file, admission.policies().run_tests(&file)?);
@@ -152,7 +155,7 @@ impl fmt::Display for Answer {
 }
 
 pub(super) fn decide(repo: &Path, requests: &Requests, format: Format) -> Result<(), anyhow::Error> {
-    let engine = Engine::load(repo).map_err(Failure::from)?;
+    let engine = Engine::load(repo, None).map_err(Failure::from)?;
     let input = open(&requests.requests)?;
     let refused = |error| {
         let hint = "write each request as the example in `/openapi.json`";

@@ -8,7 +8,7 @@ use shared_ops::{Secret, metrics, shutdown, telemetry};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
-use crate::decide::Engine;
+use crate::decide::{Engine, InForce};
 use crate::repository::Repository;
 use crate::{bundle, http};
 
@@ -30,14 +30,14 @@ fn load(config: &Config) -> Result<Engine, Failure> {
         let manifest = super::bundle::read(&config.repo)?;
         bundle::verify(&repository, &manifest, key, None).map_err(|error| Failure::from(error).exit(Exit::Refused))?;
     }
-    Ok(Engine::new(&repository)?)
+    Ok(Engine::new(&repository, None)?)
 }
 
 async fn answer(config: &Config, engine: Engine, token: Secret, format: Format) -> Result<(), anyhow::Error> {
     let stop = shutdown::on_signals();
     let health = Health::new(&["policies"]);
     let body_bytes = usize::try_from(config.http.body_bytes).unwrap_or(usize::MAX);
-    let router = http::router(Arc::new(engine), token, body_bytes, health.clone(), metrics::install());
+    let router = http::router(Arc::new(InForce::new(engine)), token, body_bytes, health.clone(), metrics::install());
     let listener = TcpListener::bind(config.http.listen).await.map_err(|error| occupied(config, error))?;
     print(&listener.local_addr()?, format)?;
     health.set_ready("policies", true);

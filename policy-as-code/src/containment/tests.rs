@@ -1,4 +1,6 @@
-//! That decide-and-reserve is one transaction, and what gives a place free.
+//! That decide-and-reserve is one transaction, what it counts, and what gives a place free.
+
+mod interleavings;
 
 use std::thread;
 
@@ -86,8 +88,80 @@ fn what_the_policy_set_sees_is_counted_by_the_ledger() {
     let mut elsewhere = claim("run-b", "b", 10);
     elsewhere.peers.name = "billing".to_owned();
     ledger.decide_and_reserve(&engine(), &elsewhere).unwrap();
-    let verdict = ledger.decide_and_reserve(&engine(), &claim("run-c", "c", 10)).unwrap();
-    assert_eq!((verdict.request.context.active_containments, verdict.request.context.healthy_peers), (2, 8));
+    let mut third = claim("run-c", "c", 10);
+    third.request.asset.criticality = Criticality::Important;
+    third.request.context.blast_radius = 4;
+    let asked = ledger.decide_and_reserve(&engine(), &third).unwrap().request.context;
+    assert_eq!((asked.active_containments, asked.class_containments, asked.healthy_peers), (2, 0, 8));
+    assert_eq!((asked.service_blast_radius, asked.site_blast_radius, asked.recent_actions), (5, 6, 2));
+    // A second step on the same asset takes nothing more away, and an earlier step of one's own is not another's.
+    let mut again = claim("run-a", "a", 10);
+    again.step = 2;
+    let asked = ledger.decide_and_reserve(&engine(), &again).unwrap().request.context;
+    assert_eq!((asked.active_containments, asked.class_containments, asked.site_blast_radius), (2, 1, 6));
+    let asked = ledger.decide_and_reserve(&engine(), &claim("run-d", "d", 10)).unwrap().request.context;
+    assert_eq!((asked.active_containments, asked.site_blast_radius, asked.recent_actions), (3, 7, 4));
+}
+
+#[test]
+fn budgets_of_service_site_class_and_hour_end_automation() {
+    type Change = fn(&mut Claim);
+    let cases: [(&str, u32, Change); 4] = [
+        ("guard.service-budget", 2, |claim| claim.request.context.blast_radius = 12),
+        ("guard.site-budget", 4, |claim| {
+            claim.request.context.blast_radius = 12;
+            claim.peers.name = claim.run_id.to_string();
+        }),
+        ("guard.important-assets-budget", 3, |claim| claim.request.asset.criticality = Criticality::Important),
+        ("guard.concurrency", 10, |_| ()),
+    ];
+    for (guard, granted, change) in cases {
+        let place = Place::new();
+        let ask = |number: u32| {
+            let mut claim = claim(&format!("run-{number}"), &format!("account-{number}"), 1_000);
+            change(&mut claim);
+            place.ledger().decide_and_reserve(&engine(), &claim).unwrap()
+        };
+        assert!((0..granted).all(|number| ask(number).lease.is_some()), "{guard}");
+        let refused = ask(granted);
+        assert_eq!((refused.lease, &refused.decision.answers[0].policies), (None, &vec![guard.to_owned()]));
+    }
+}
+
+#[test]
+fn the_rate_counts_what_was_granted_within_the_hour_even_if_it_was_given_back() {
+    let place = Place::new();
+    let ask = |number: u32| {
+        let run = format!("run-{number}");
+        let verdict = place.ledger().decide_and_reserve(&engine(), &claim(&run, "a", 10)).unwrap();
+        place.ledger().release(&run_id(&run), 1).unwrap();
+        verdict
+    };
+    for number in 0..60 {
+        assert!(ask(number).lease.is_some(), "{number}");
+        place.clock.advance(Duration::from_secs(1));
+    }
+    let refused = ask(60);
+    assert_eq!((refused.lease, &refused.decision.answers[0].policies), (None, &vec!["guard.rate".to_owned()]));
+    place.clock.advance(Duration::from_secs(60 * 60 - 60));
+    let granted = ask(61);
+    assert_eq!((granted.lease.is_some(), granted.request.context.recent_actions), (true, 59));
+}
+
+#[test]
+fn the_kill_switch_ends_automation_until_it_is_turned_back() {
+    let place = Place::new();
+    let ledger = place.ledger();
+    assert!(ledger.decide_and_reserve(&engine(), &claim("run-a", "a", 10)).unwrap().lease.is_some());
+    ledger.set_kill_switch(Some("ada")).unwrap();
+    let switch = place.ledger().kill_switch().unwrap().unwrap();
+    assert_eq!((switch.by.as_str(), switch.at), ("ada", place.clock.now()));
+    let refused = ledger.decide_and_reserve(&engine(), &claim("run-b", "b", 10)).unwrap();
+    assert_eq!((refused.lease, &refused.decision.answers[0].policies), (None, &vec!["guard.kill-switch".to_owned()]));
+    assert_eq!(ledger.reservations().unwrap().len(), 1, "what is in force stays until its lease lapses");
+    ledger.set_kill_switch(None).unwrap();
+    assert_eq!(ledger.kill_switch().unwrap(), None);
+    assert!(ledger.decide_and_reserve(&engine(), &claim("run-b", "b", 10)).unwrap().lease.is_some());
 }
 
 #[test]

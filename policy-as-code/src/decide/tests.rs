@@ -11,7 +11,7 @@ use super::*;
 use crate::testing::{changed, engine, release, request, shipped};
 
 fn engine_of(extra: &[(&str, &str)]) -> Engine {
-    Engine::new(&changed(extra)).unwrap()
+    Engine::new(&changed(extra), None).unwrap()
 }
 
 #[test]
@@ -86,22 +86,40 @@ fn a_repository_is_loaded_whole_or_not_at_all() {
         (("playbooks/x.json", "{}"), "playbook-syntax"),
     ];
     for (change, code) in cases {
-        assert_eq!(Engine::new(&changed(&[change])).err().unwrap().code(), code, "{change:?}");
+        assert_eq!(Engine::new(&changed(&[change]), None).err().unwrap().code(), code, "{change:?}");
     }
 }
 
 #[test]
 fn the_shipped_policy_tests_pass_and_every_policy_decides_one_of_them() {
-    let engine = engine();
-    let mut decided = BTreeSet::new();
-    for file in shipped().tests() {
-        for outcome in engine.policies().run_tests(&file).unwrap() {
-            assert_eq!(outcome.failure, None, "{}: {}", file.path, outcome.name);
-            decided.extend(outcome.policies);
+    let (mut all, mut decided) = (BTreeSet::new(), BTreeSet::new());
+    for site in shipped().everywhere_and_sites() {
+        let engine = Engine::new(&shipped(), site.as_deref()).unwrap();
+        all.extend(engine.policies().places().keys().cloned());
+        for file in shipped().tests(site.as_deref()) {
+            for outcome in engine.policies().run_tests(&file).unwrap() {
+                assert_eq!(outcome.failure, None, "{}: {}", file.path, outcome.name);
+                decided.extend(outcome.policies);
+            }
         }
     }
-    let all: BTreeSet<String> = engine.policies().places().keys().cloned().collect();
     assert_eq!(all.difference(&decided).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn a_site_may_narrow_what_holds_everywhere_and_never_widen_it() {
+    use shared::Explain;
+    let asked = request(ContainmentAction::Throttle);
+    let tier = |site| Engine::new(&shipped(), site).unwrap().decide(&asked).tier;
+    // The request gives no reasons.
+    assert_eq!((tier(None), tier(Some("north-clinic"))), (Tier::Automated, Tier::Assisted));
+    assert_eq!(Engine::new(&shipped(), Some("nort-clinic")).err().unwrap().code(), "policy-no-site");
+    let permit = "\n@id(\"north-clinic.all\") permit(principal, action, resource);";
+    let widened = changed(&[("policies/sites/north-clinic/20-more.cedar", permit)]);
+    let refused = Engine::new(&widened, Some("north-clinic")).err().unwrap();
+    assert_eq!(refused.code(), "policy-site-permits");
+    assert!(refused.to_string().contains("`policies/sites/north-clinic/20-more.cedar` line 2"), "{refused}");
+    assert!(Engine::new(&widened, Some("harbour-bank")).is_ok(), "another site does not load it");
 }
 
 /// Often the number that every permit accepts, often one around a threshold, sometimes any of the domain.

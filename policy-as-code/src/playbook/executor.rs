@@ -25,7 +25,7 @@ use super::log::RunLog;
 use super::run::{Cause, RunEvent, RunPlan, RunState, StepPhase, StepState, Subject, Todo};
 use crate::actuator::{Actuator, ActuatorError, Effect, Undo};
 use crate::containment::{Claim, ContainmentLedger, Verdict};
-use crate::decide::Engine;
+use crate::decide::InForce;
 use crate::journal::Journal;
 
 /// How long one call of an actuator may take.
@@ -51,7 +51,7 @@ pub struct Site {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Decides.
-    pub engine: Arc<Engine>,
+    pub policies: Arc<InForce>,
     /// Acts.
     pub actuator: Arc<dyn Actuator>,
     /// Keeps records.
@@ -204,7 +204,7 @@ impl Executor {
 
     fn decide(&self, state: &RunState, step: &StepState, at: Timestamp) -> Result<RunEvent, RunError> {
         let claim = claim(state, step, at);
-        let verdict = self.ledger.decide_and_reserve(&self.site.engine, &claim)?;
+        let verdict = self.ledger.decide_and_reserve(&self.site.policies.engine(), &claim)?;
         let record = self.record_decision(state, step, &verdict)?;
         Ok(RunEvent::Decided { step: step.number, verdict: Box::new(verdict), record, at })
     }
@@ -343,13 +343,20 @@ fn claim(state: &RunState, step: &StepState, now: Timestamp) -> Claim {
     let context = DecisionContext {
         score_bp: i64::from(subject.detection.score_bp),
         false_positive_rate_bp: i64::from(subject.detection.false_positive_rate_bp),
+        false_positive_rate_high_bp: i64::from(subject.detection.false_positive_rate_high_bp),
+        reasons: subject.detection.reasons.iter().map(|reason| reason.feature.clone()).collect(),
         blast_radius: i64::from(subject.blast_radius),
+        service_blast_radius: 0,
+        site_blast_radius: 0,
         healthy_peers: 0,
         active_containments: 0,
+        class_containments: 0,
+        recent_actions: 0,
         playbook_step: i64::from(step.number),
         monitored_s: monitored_s(state, now),
         reversible: step.action.extension.is_reversible(),
         maintenance_window: subject.maintenance_window,
+        kill_switch: false,
         approvals: i64::try_from(approvals.len()).unwrap_or(i64::MAX),
     };
     let action = step.action.extension.policy_action;

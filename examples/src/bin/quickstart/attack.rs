@@ -8,7 +8,7 @@ use participant::collect::{Collector, Format};
 use participant::config::Account;
 use participant::online::{Raised, Taken};
 use participant::respond::Response;
-use policy_as_code::decide::Engine;
+use policy_as_code::decide::{Engine, InForce};
 use policy_as_code::playbook::{RunEvent, RunState, StepPhase, StepState};
 use shared::audit::AuditKind;
 use shared_audit::verify_receipt;
@@ -30,8 +30,8 @@ pub(crate) async fn answer(member: &Member, postgres: Option<&str>) -> Result<()
     describe(member, &raised);
     let target = Target::prepare(&member.site, &account, postgres).await?;
     let policy_dir = member.site.config.response.policy_dir.as_deref().context("no policy repository")?;
-    let engine = Arc::new(Engine::load(policy_dir)?);
-    let response = Response::new(Arc::clone(&member.site), engine, target.actuator())?;
+    let policies = Arc::new(InForce::new(Engine::load(policy_dir, None)?));
+    let response = Response::new(Arc::clone(&member.site), policies, target.actuator())?;
     contain(member, &raised, &response, &target).await?;
     target.leave().await
 }

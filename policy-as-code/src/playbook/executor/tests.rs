@@ -15,7 +15,7 @@ use super::*;
 use crate::actuator::embedded::{AccessRefused, AccountStatus, EmbeddedAccounts, ThrottleLimits};
 use crate::journal::JournalError;
 use crate::playbook::{Outcome, Postcondition, RunStatus, StopReason};
-use crate::testing::{Crashing, Memory, asset_id, engine, run_id, subject};
+use crate::testing::{Crashing, Memory, asset_id, in_force, run_id, subject};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -108,7 +108,7 @@ impl World {
         Executor::new(Site {
             store: Arc::clone(store),
             clock: self.clock(),
-            engine: engine(),
+            policies: in_force(),
             actuator: Arc::new(Traced { inner: self.accounts(store), trace: Arc::clone(&trace) }),
             journal: Arc::new(StoredJournal { store: Arc::clone(store), trace }),
         })
@@ -272,7 +272,7 @@ async fn an_effect_that_does_not_hold_is_undone() {
     let executor = Executor::new(Site {
         store: Arc::clone(&world.store),
         clock: world.clock(),
-        engine: engine(),
+        policies: in_force(),
         actuator: Arc::new(Leaky(world.accounts(&world.store))),
         journal: Arc::new(Memory::default()),
     });
