@@ -23,9 +23,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shared-audit", &["shared", "shared-crypto"]),
     ("shared-ops", &["shared"]),
     ("policy-as-code-cedar", &["shared"]),
+    ("policy-as-code-rego", &["shared"]),
     (
         "policy-as-code",
-        &["shared", "shared-audit", "shared-crypto", "shared-ops", "shared-store", "policy-as-code-cedar"],
+        &[
+            "shared",
+            "shared-audit",
+            "shared-crypto",
+            "shared-ops",
+            "shared-store",
+            "policy-as-code-cedar",
+            "policy-as-code-rego",
+        ],
     ),
     (
         "coordinator",
@@ -64,6 +73,7 @@ const NAMED_BY: &[(&str, &str)] = &[
     ("opendp", "shared-privacy"),
     ("prost", "shared-wire"),
     ("rcgen", "shared-crypto"),
+    ("regorus", "policy-as-code-rego"),
     ("ring", "shared-crypto"),
     ("sled", "shared-store"),
     ("tonic", "shared-wire"),
@@ -164,11 +174,8 @@ fn the_top_level_folders_are_the_agreed_ones() {
 #[test]
 fn every_package_takes_the_workspace_lints() {
     for package in MAY_IMPORT.iter().map(|(package, _)| *package).chain(["tests", "examples"]) {
-        let folder = match package.strip_prefix("shared-").map(|name| format!("shared/{name}")) {
-            Some(folder) => folder,
-            None if package == "policy-as-code-cedar" => "policy-as-code/cedar".to_owned(),
-            None => package.to_owned(),
-        };
+        let nested = |parent: &str| Some(format!("{parent}/{}", package.strip_prefix(parent)?.strip_prefix('-')?));
+        let folder = nested("shared").or_else(|| nested("policy-as-code")).unwrap_or_else(|| package.to_owned());
         let manifest = std::fs::read_to_string(root().join(&folder).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[lints]\nworkspace = true"), "{folder}/Cargo.toml");
     }
