@@ -1,13 +1,17 @@
-//! The command line of `ringfence-policy`: check, test, ask, sign and serve a policy repository.
+//! The command line of `ringfence-policy`: check, test, review, ask, sign and serve a policy repository.
 
 mod bundle;
+mod coverage;
+mod mutate;
 mod repository;
 mod serve;
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use indicatif::ProgressBar;
 use shared_ops::cli::{Failure, Format, exit_help, finish};
 use shared_ops::config as layers;
 
@@ -46,6 +50,10 @@ enum Command {
     Check,
     /// Run the policy tests in `tests/*.json` (the format of `cedar run-tests`)
     Test,
+    /// Name the policies that decided no test
+    Coverage(coverage::Arguments),
+    /// Name the careless edits of policies that no test would notice
+    Mutate(mutate::Arguments),
     /// Answer decision requests
     Decide(repository::Requests),
     /// Build and verify signed bundles
@@ -71,11 +79,18 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
     match cli.command {
         Command::Check => repository::check(repo, cli.format),
         Command::Test => repository::test(repo, cli.format),
+        Command::Coverage(arguments) => coverage::run(repo, &arguments, cli.format),
+        Command::Mutate(arguments) => mutate::run(repo, &arguments, cli.format),
         Command::Decide(requests) => repository::decide(repo, &requests, cli.format),
         Command::Bundle(command) => bundle::run(repo, &command, cli.format),
         Command::Serve => serve::serve(&config, cli.format),
         Command::Config(command) => Ok(command.run(&config)?),
     }
+}
+
+/// A bar for work that may take long, drawn on standard error where that is a terminal.
+fn progress_bar() -> ProgressBar {
+    if io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() }
 }
 
 impl Source {
@@ -103,7 +118,13 @@ mod tests {
         let asked = crate::testing::request(shared::decision::ContainmentAction::Throttle);
         std::fs::write(request.path(), serde_json::to_string_pretty(&asked).unwrap()).unwrap();
         let path = request.path().display().to_string();
-        for command in [vec!["check"], vec!["test"], vec!["decide", "--requests", &path]] {
+        for command in [
+            vec!["check"],
+            vec!["test"],
+            vec!["coverage", "--min", "100"],
+            vec!["mutate"],
+            vec!["decide", "--requests", &path],
+        ] {
             let line = ["ringfence-policy", "--format", "json", "--repo", root].into_iter().chain(command.clone());
             run(Cli::try_parse_from(line).unwrap()).unwrap_or_else(|error| panic!("{command:?}: {error}"));
         }

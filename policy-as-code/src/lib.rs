@@ -11,12 +11,14 @@ pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod containment;
+pub mod coverage;
 pub mod decide;
 pub mod domain;
 pub mod error;
 pub mod http;
 pub mod invariant;
 pub mod journal;
+pub mod mutate;
 pub mod playbook;
 pub mod repository;
 #[cfg(test)]

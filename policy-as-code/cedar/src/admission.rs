@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::task::Task;
 
 use crate::policies::{Answer, Policies, parse_schema};
-use crate::{CedarError, Place, Source, TestOutcome};
+use crate::{CedarError, Place, Source, TestOutcome, TestSuite};
 
 /// A task that asks to be admitted.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,11 @@ impl AdmissionPolicies {
     /// Runs the tests of one file.
     pub fn run_tests(&self, file: &Source) -> Result<Vec<TestOutcome>, CedarError> {
         self.policies.run_tests(file)
+    }
+
+    /// The tests of `files`, to be run as often as there are mutants.
+    pub fn suite(&self, files: &[Source]) -> Result<TestSuite, CedarError> {
+        self.policies.suite(files)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use cedar_policy::ffi::DetailedError;
+use serde::Serialize;
 use shared::Explain;
 
 use crate::Source;
 
 /// Where in a source something stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// The source's path.
     pub path: String,

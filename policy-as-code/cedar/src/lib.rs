@@ -6,13 +6,17 @@
 
 mod admission;
 mod error;
+mod mutant;
 mod policies;
 mod policy_set;
 mod test_file;
+mod test_suite;
 mod vocabulary;
 
 pub use admission::{AdmissionAnswer, AdmissionPolicies, AdmissionRequest};
 pub use error::{CedarError, Place};
+pub use mutant::{Mutant, Mutants, Shift, Slip};
 pub use policies::Source;
 pub use policy_set::PolicySet;
 pub use test_file::TestOutcome;
+pub use test_suite::{TestName, TestSuite, Touched};

@@ -7,7 +7,7 @@ use shared::detection::Tier;
 
 use crate::policies::{Answer, Policies, parse_schema};
 use crate::vocabulary::Vocabulary;
-use crate::{CedarError, Place, Source, TestOutcome};
+use crate::{CedarError, Place, Source, TestOutcome, TestSuite};
 
 /// A validated policy set.
 pub struct PolicySet {
@@ -47,6 +47,11 @@ impl PolicySet {
     /// Runs the tests of one file.
     pub fn run_tests(&self, file: &Source) -> Result<Vec<TestOutcome>, CedarError> {
         self.policies.run_tests(file)
+    }
+
+    /// The tests of `files`, to be run as often as there are mutants.
+    pub fn suite(&self, files: &[Source]) -> Result<TestSuite, CedarError> {
+        self.policies.suite(files)
     }
 }
 

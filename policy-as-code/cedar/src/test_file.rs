@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Context, Decision, Entities, EntityUid, Request, Response};
+use cedar_policy::{Context, Decision, Entities, EntityUid, Request, Response, Schema};
 use serde::Deserialize;
 
 use crate::policies::Policies;
@@ -17,6 +17,17 @@ pub struct TestOutcome {
     pub failure: Option<String>,
     /// Ids of the policies that determined the answer.
     pub policies: Vec<String>,
+}
+
+/// A test that was read: it can be put to any policies under the same schema.
+pub(crate) struct Test {
+    pub(crate) file: String,
+    pub(crate) name: String,
+    pub(crate) request: Request,
+    pub(crate) entities: Entities,
+    decision: Expected,
+    reason: Vec<String>,
+    num_errors: usize,
 }
 
 #[derive(Deserialize)]
@@ -48,42 +59,61 @@ enum Expected {
 impl Policies {
     /// Runs the tests of one file.
     pub(crate) fn run_tests(&self, file: &Source) -> Result<Vec<TestOutcome>, CedarError> {
-        let bad = |reason: String| CedarError::TestFile { path: file.path.clone(), reason };
-        let cases: Vec<TestCase> = serde_json::from_str(&file.text).map_err(|error| bad(error.to_string()))?;
-        let outcome = |case: &TestCase| self.run_test(case).map_err(|why| bad(format!("test `{}`: {why}", case.name)));
-        cases.iter().map(outcome).collect()
-    }
-
-    fn run_test(&self, case: &TestCase) -> Result<TestOutcome, String> {
-        let entities = Entities::from_json_value(case.entities.clone(), Some(&self.schema)).map_err(text)?;
-        let response = self.authorizer.is_authorized(&self.test_request(&case.request)?, &self.policies, &entities);
-        let policies = response.diagnostics().reason().map(ToString::to_string).collect();
-        Ok(TestOutcome { name: case.name.clone(), failure: difference(case, &response), policies })
-    }
-
-    fn test_request(&self, request: &TestRequest) -> Result<Request, String> {
-        let action: EntityUid = request.action.parse().map_err(text)?;
-        let schema = Some((&self.schema, &action));
-        let context = Context::from_json_value(request.context.clone(), schema).map_err(text)?;
-        let principal = request.principal.parse().map_err(text)?;
-        let resource = request.resource.parse().map_err(text)?;
-        Request::new(principal, action, resource, context, Some(&self.schema)).map_err(text)
+        let respond = |test: &Test| self.authorizer.is_authorized(&test.request, &self.policies, &test.entities);
+        let tests = Test::read_all(file, &self.schema)?;
+        Ok(tests.iter().map(|test| test.outcome(&respond(test))).collect())
     }
 }
 
-/// What upstream compares: the decision, that the named policies are among those that determined it, and the number of
-/// evaluation errors.
-fn difference(case: &TestCase, response: &Response) -> Option<String> {
-    let decision = if response.decision() == Decision::Allow { Expected::Allow } else { Expected::Deny };
-    let determining: BTreeSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-    if decision != case.decision {
-        return Some(format!("expected {:?}, got {decision:?} by {determining:?}", case.decision).to_lowercase());
+impl Test {
+    /// The tests of one file.
+    pub(crate) fn read_all(file: &Source, schema: &Schema) -> Result<Vec<Self>, CedarError> {
+        let bad = |reason: String| CedarError::TestFile { path: file.path.clone(), reason };
+        let cases: Vec<TestCase> = serde_json::from_str(&file.text).map_err(|error| bad(error.to_string()))?;
+        let read = |case: TestCase| {
+            let name = case.name.clone();
+            Self::read(&file.path, case, schema).map_err(|why| bad(format!("test `{name}`: {why}")))
+        };
+        cases.into_iter().map(read).collect()
     }
-    if let Some(missing) = case.reason.iter().find(|id| !determining.contains(*id)) {
-        return Some(format!("`{missing}` did not determine the answer; these did: {determining:?}"));
+
+    fn read(file: &str, case: TestCase, schema: &Schema) -> Result<Self, String> {
+        let TestCase { name, request, entities, decision, reason, num_errors } = case;
+        let request = request.read(schema)?;
+        let entities = Entities::from_json_value(entities, Some(schema)).map_err(text)?;
+        Ok(Self { file: file.to_owned(), name, request, entities, decision, reason, num_errors })
     }
-    (errors.len() != case.num_errors).then(|| format!("expected {} errors, got {errors:?}", case.num_errors))
+
+    /// What `response` makes of the test.
+    pub(crate) fn outcome(&self, response: &Response) -> TestOutcome {
+        let policies = response.diagnostics().reason().map(ToString::to_string).collect();
+        TestOutcome { name: self.name.clone(), failure: self.difference(response), policies }
+    }
+
+    /// What upstream compares: the decision, that the named policies are among those that determined it, and the number
+    /// of evaluation errors.
+    pub(crate) fn difference(&self, response: &Response) -> Option<String> {
+        let decision = if response.decision() == Decision::Allow { Expected::Allow } else { Expected::Deny };
+        let determining: BTreeSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        if decision != self.decision {
+            return Some(format!("expected {:?}, got {decision:?} by {determining:?}", self.decision).to_lowercase());
+        }
+        if let Some(missing) = self.reason.iter().find(|id| !determining.contains(*id)) {
+            return Some(format!("`{missing}` did not determine the answer; these did: {determining:?}"));
+        }
+        (errors.len() != self.num_errors).then(|| format!("expected {} errors, got {errors:?}", self.num_errors))
+    }
+}
+
+impl TestRequest {
+    fn read(self, schema: &Schema) -> Result<Request, String> {
+        let action: EntityUid = self.action.parse().map_err(text)?;
+        let context = Context::from_json_value(self.context, Some((schema, &action))).map_err(text)?;
+        let principal = self.principal.parse().map_err(text)?;
+        let resource = self.resource.parse().map_err(text)?;
+        Request::new(principal, action, resource, context, Some(schema)).map_err(text)
+    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {
