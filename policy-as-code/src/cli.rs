@@ -3,6 +3,7 @@
 mod bundle;
 mod coverage;
 mod mutate;
+mod replay;
 mod repository;
 mod serve;
 
@@ -54,6 +55,9 @@ enum Command {
     Coverage(coverage::Arguments),
     /// Name the careless edits of policies that no test would notice
     Mutate(mutate::Arguments),
+    /// Ask recorded decisions again of two versions of the policies
+    #[command(after_help = replay::RECORDS)]
+    Replay(replay::Arguments),
     /// Answer decision requests
     Decide(repository::Requests),
     /// Build and verify signed bundles
@@ -81,6 +85,7 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
         Command::Test => repository::test(repo, cli.format),
         Command::Coverage(arguments) => coverage::run(repo, &arguments, cli.format),
         Command::Mutate(arguments) => mutate::run(repo, &arguments, cli.format),
+        Command::Replay(arguments) => replay::run(repo, &arguments, cli.format),
         Command::Decide(requests) => repository::decide(repo, &requests, cli.format),
         Command::Bundle(command) => bundle::run(repo, &command, cli.format),
         Command::Serve => serve::serve(&config, cli.format),

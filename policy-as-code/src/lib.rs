@@ -20,6 +20,7 @@ pub mod invariant;
 pub mod journal;
 pub mod mutate;
 pub mod playbook;
+pub mod replay;
 pub mod repository;
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@ pub const EXTENSION_ID: &str = "extension-definition--5a2c0f5e-6d6b-4c0e-9a55-3a
 /// The version of the extension that is understood.
 pub const EXTENSION_VERSION: &str = "1.0.0";
 
-const LEASE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
+pub(crate) const LEASE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
 const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=5;
 const MAX_BACKOFF_MS: u64 = 10_000;
 
