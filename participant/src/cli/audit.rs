@@ -1,6 +1,7 @@
 //! `audit`: the site's log of everything decided and done.
 
 use clap::Subcommand;
+use shared::audit::{AuditKind, AuditRecord};
 use shared_audit::Receipt;
 use shared_ops::cli::{Failure, Format, print};
 
@@ -19,6 +20,12 @@ pub(super) enum Command {
         /// The entry's index, from 0
         index: u64,
     },
+    /// Print records as they were signed, one JSON object a line, the oldest first
+    Export {
+        /// Only records of this kind, such as `decision`; may be given more than once
+        #[arg(long, value_name = "KIND", value_parser = kind)]
+        kind: Vec<AuditKind>,
+    },
 }
 
 pub(super) fn run(command: &Command, site: &Site, format: Format) -> Result<(), anyhow::Error> {
@@ -35,5 +42,23 @@ pub(super) fn run(command: &Command, site: &Site, format: Format) -> Result<(), 
             let receipt: Receipt = log.receipt(*index).map_err(Failure::from)?;
             Ok(print(&serde_json::to_string_pretty(&receipt)?, Format::Human)?)
         }
+        Command::Export { kind } => export(site, kind),
     }
+}
+
+/// The kind of that name.
+fn kind(name: &str) -> Result<AuditKind, serde_json::Error> {
+    serde_json::from_value(name.into())
+}
+
+fn export(site: &Site, kinds: &[AuditKind]) -> Result<(), anyhow::Error> {
+    let log = site.journal.log();
+    for index in 0..log.size() {
+        let body = log.entry(index).map_err(Failure::from)?.body;
+        let record: AuditRecord = serde_json::from_str(&body)?;
+        if kinds.is_empty() || kinds.contains(&record.kind) {
+            print(&body, Format::Human)?;
+        }
+    }
+    Ok(())
 }
