@@ -1,13 +1,14 @@
 //! Policies under one schema: parsed, strictly validated, every policy with an id of its own. What they are asked is the
 //! business of the sets built on this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
     Authorizer, Decision, Effect, Entities, Policy, PolicyId, Request, Response, Schema, ValidationMode, Validator,
 };
 
+use crate::limits::{self, MAX_POLICIES};
 use crate::{CedarError, Place};
 
 /// A file's text, with the path to name in errors.
@@ -51,18 +52,23 @@ impl Policies {
     }
 
     fn add(&mut self, source: &Source) -> Result<(), CedarError> {
+        limits::check(source)?;
         let parsed: cedar_policy::PolicySet = source.text.parse().map_err(|errors| syntax(source, &errors))?;
         if parsed.num_of_templates() > 0 {
             return Err(CedarError::Template { path: source.path.clone() });
         }
-        parsed.policies().try_for_each(|policy| self.add_policy(source, policy))
+        if self.places.len().saturating_add(parsed.num_of_policies()) > MAX_POLICIES {
+            return Err(CedarError::TooLarge { path: source.path.clone(), what: "policies", limit: MAX_POLICIES });
+        }
+        let lines = lines_of_ids(&source.text);
+        parsed.policies().try_for_each(|policy| self.add_policy(source, policy, &lines))
     }
 
-    fn add_policy(&mut self, source: &Source, policy: &Policy) -> Result<(), CedarError> {
+    fn add_policy(&mut self, source: &Source, policy: &Policy, lines: &HashMap<&str, usize>) -> Result<(), CedarError> {
         let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
             return Err(CedarError::NoId { place: Place { path: source.path.clone(), line: None } });
         };
-        let place = place_of_id(source, id);
+        let place = Place { path: source.path.clone(), line: lines.get(id).copied() };
         let duplicate = |_| CedarError::DuplicateId { place: place.clone(), id: id.to_owned() };
         self.policies.add(policy.new_id(PolicyId::new(id))).map_err(duplicate)?;
         self.places.insert(id.to_owned(), place);
@@ -102,12 +108,10 @@ impl Policies {
 
     /// Asks. Any evaluation error makes the answer a refusal: Cedar leaves an erroring `forbid` out of account, and what
     /// it forbids must not pass for that.
-    pub(crate) fn ask(&self, translated: Result<(Request, Entities), String>) -> Answer {
+    pub(crate) fn ask(&self, translated: &Result<(Request, Entities), String>) -> Answer {
         match translated {
-            Ok((request, entities)) => {
-                Answer::from(&self.authorizer.is_authorized(&request, &self.policies, &entities))
-            }
-            Err(error) => Answer { allowed: false, policies: Vec::new(), errors: vec![error] },
+            Ok((request, entities)) => Answer::from(&self.authorizer.is_authorized(request, &self.policies, entities)),
+            Err(error) => Answer { allowed: false, policies: Vec::new(), errors: vec![error.clone()] },
         }
     }
 }
@@ -137,9 +141,14 @@ fn syntax(source: &Source, errors: &cedar_policy::ParseErrors) -> CedarError {
     CedarError::Syntax { place: Place::of(source, &detail), reason: detail.message }
 }
 
-fn place_of_id(source: &Source, id: &str) -> Place {
-    match source.text.find(&format!("@id(\"{id}\")")) {
-        Some(offset) => Place::at_offset(source, offset),
-        None => Place { path: source.path.clone(), line: None },
+/// The line of each `@id` that is written plainly, from 1.
+fn lines_of_ids(text: &str) -> HashMap<&str, usize> {
+    let mut lines = HashMap::new();
+    for (line, number) in text.lines().zip(1..) {
+        let ids = line.split("@id(\"").skip(1).filter_map(|rest| rest.split_once("\")"));
+        for (id, _) in ids {
+            lines.entry(id).or_insert(number);
+        }
     }
+    lines
 }

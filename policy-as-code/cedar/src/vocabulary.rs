@@ -13,6 +13,7 @@ use shared::detection::Tier;
 use shared::{AssetId, ReleaseId};
 
 use crate::CedarError;
+use crate::attributes::{ASSET, Attribute, CONTEXT, Read, RequesterKind, asset_id, requester_id};
 
 /// The schema's names, and its actions as entities.
 pub(crate) struct Vocabulary {
@@ -29,20 +30,17 @@ fn unfit(reason: impl std::fmt::Display) -> CedarError {
     CedarError::SchemaUnfit { reason: reason.to_string() }
 }
 
+/// A name of the schema with its namespace.
+pub(crate) fn qualified(name: &str) -> String {
+    format!("Ringfence::{name}")
+}
+
 fn type_name(name: &str) -> Result<EntityTypeName, CedarError> {
-    format!("Ringfence::{name}").parse().map_err(unfit)
+    qualified(name).parse().map_err(unfit)
 }
 
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn criticality_name(criticality: Criticality) -> &'static str {
-    match criticality {
-        Criticality::Standard => "standard",
-        Criticality::Important => "important",
-        Criticality::BusinessCritical => "business_critical",
-    }
 }
 
 impl Vocabulary {
@@ -78,77 +76,69 @@ impl Vocabulary {
         Ok((self.request(request, tier, None)?, entities))
     }
 
+    /// The actions of the schema.
+    pub(crate) fn actions(&self) -> &Entities {
+        &self.actions
+    }
+
     fn request(&self, request: &DecisionRequest, tier: Tier, schema: Option<&Schema>) -> Result<Request, String> {
         let action = uid(&self.action, request.action.as_str());
-        let resource = uid(&self.asset, request.asset.asset_id.as_str());
-        let context = self.context(&request.context, tier)?;
-        Request::new(self.principal(&request.requester), action, resource, context, schema).map_err(text)
+        let context = Context::from_pairs(self.values(CONTEXT, request, Some(tier))).map_err(text)?;
+        Request::new(self.principal(request), action, self.resource(request), context, schema).map_err(text)
     }
 
-    fn principal(&self, requester: &Requester) -> EntityUid {
-        match requester {
-            Requester::Release { release_id, .. } => uid(&self.release, release_id.as_str()),
-            Requester::Responder { name, .. } => uid(&self.responder, name),
-        }
+    fn principal(&self, request: &DecisionRequest) -> EntityUid {
+        let kind = match RequesterKind::of(&request.requester) {
+            RequesterKind::Release => &self.release,
+            RequesterKind::Responder => &self.responder,
+        };
+        uid(kind, requester_id(request))
     }
 
-    fn context(&self, context: &DecisionContext, tier: Tier) -> Result<Context, String> {
-        let long = RestrictedExpression::new_long;
-        let bool = RestrictedExpression::new_bool;
-        let pairs = [
-            ("tier", RestrictedExpression::new_entity_uid(uid(&self.tier, tier.as_str()))),
-            ("score_bp", long(context.score_bp)),
-            ("false_positive_rate_bp", long(context.false_positive_rate_bp)),
-            ("false_positive_rate_high_bp", long(context.false_positive_rate_high_bp)),
-            (
-                "reasons",
-                RestrictedExpression::new_set(context.reasons.iter().cloned().map(RestrictedExpression::new_string)),
-            ),
-            ("blast_radius", long(context.blast_radius)),
-            ("service_blast_radius", long(context.service_blast_radius)),
-            ("site_blast_radius", long(context.site_blast_radius)),
-            ("healthy_peers", long(context.healthy_peers)),
-            ("active_containments", long(context.active_containments)),
-            ("class_containments", long(context.class_containments)),
-            ("recent_actions", long(context.recent_actions)),
-            ("playbook_step", long(context.playbook_step)),
-            ("monitored_s", long(context.monitored_s)),
-            ("reversible", bool(context.reversible)),
-            ("maintenance_window", bool(context.maintenance_window)),
-            ("kill_switch", bool(context.kill_switch)),
-            ("approvals", long(context.approvals)),
-        ];
-        Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).map_err(text)
+    fn resource(&self, request: &DecisionRequest) -> EntityUid {
+        uid(&self.asset, asset_id(request))
     }
 
     fn own_entities(&self, request: &DecisionRequest) -> Result<[Entity; 2], String> {
-        Ok([self.requester_entity(&request.requester)?, self.asset_entity(&request.asset)?])
+        Ok([self.requester_entity(request)?, self.asset_entity(request)?])
     }
 
-    fn requester_entity(&self, requester: &Requester) -> Result<Entity, String> {
-        let attributes = match requester {
-            Requester::Release { signed, validated, age_days, .. } => vec![
-                ("signed".to_owned(), RestrictedExpression::new_bool(*signed)),
-                ("validated".to_owned(), RestrictedExpression::new_bool(*validated)),
-                ("age_days".to_owned(), RestrictedExpression::new_long(*age_days)),
-            ],
-            Requester::Responder { on_call, .. } => {
-                vec![("on_call".to_owned(), RestrictedExpression::new_bool(*on_call))]
-            }
-        };
-        Entity::new(self.principal(requester), attributes.into_iter().collect(), HashSet::new()).map_err(text)
+    fn requester_entity(&self, request: &DecisionRequest) -> Result<Entity, String> {
+        let table = RequesterKind::of(&request.requester).attributes();
+        let attributes = self.values(table, request, None).collect();
+        Entity::new(self.principal(request), attributes, HashSet::new()).map_err(text)
     }
 
-    fn asset_entity(&self, asset: &Asset) -> Result<Entity, String> {
+    fn asset_entity(&self, request: &DecisionRequest) -> Result<Entity, String> {
         let string = |value: &String| RestrictedExpression::new_string(value.clone());
-        let criticality = uid(&self.criticality, criticality_name(asset.criticality));
-        let attributes = [
-            ("criticality".to_owned(), RestrictedExpression::new_entity_uid(criticality)),
-            ("environment".to_owned(), string(&asset.environment)),
-            ("owner".to_owned(), string(&asset.owner)),
-        ];
-        let tags = asset.tags.iter().map(|(name, value)| (name.clone(), string(value)));
-        Entity::new_with_tags(uid(&self.asset, asset.asset_id.as_str()), attributes, [], tags).map_err(text)
+        let attributes = self.values(ASSET, request, None);
+        let tags = request.asset.tags.iter().map(|(name, value)| (name.clone(), string(value)));
+        Entity::new_with_tags(self.resource(request), attributes, [], tags).map_err(text)
+    }
+
+    /// What the request, at `tier` if it is the context's, has of the attributes in `table`.
+    fn values(
+        &self,
+        table: &[Attribute],
+        request: &DecisionRequest,
+        tier: Option<Tier>,
+    ) -> impl Iterator<Item = (String, RestrictedExpression)> {
+        let value = move |read| self.value(read, request, tier);
+        table.iter().filter_map(move |attribute| Some((attribute.name.to_owned(), value(attribute.read)?)))
+    }
+
+    fn value(&self, read: Read, request: &DecisionRequest, tier: Option<Tier>) -> Option<RestrictedExpression> {
+        let entity = |kind, id: &str| RestrictedExpression::new_entity_uid(uid(kind, id));
+        Some(match read {
+            Read::Long(read) => RestrictedExpression::new_long(read(request)?),
+            Read::Bool(read) => RestrictedExpression::new_bool(read(request)?),
+            Read::Text(read) => RestrictedExpression::new_string(read(request)?.to_owned()),
+            Read::Texts(read) => {
+                RestrictedExpression::new_set(read(request)?.iter().cloned().map(RestrictedExpression::new_string))
+            }
+            Read::Criticality(read) => entity(&self.criticality, read(request)?),
+            Read::Tier => entity(&self.tier, tier?.as_str()),
+        })
     }
 }
 

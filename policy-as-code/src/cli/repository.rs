@@ -1,29 +1,17 @@
-//! What is done with a repository on disk: check it, run its tests, ask it.
+//! What is done with a repository on disk: check it, run its tests.
 
 use std::fmt;
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
 use policy_as_code_cedar::{Source, TestOutcome};
 use serde::Serialize;
-use shared::decision::{Decision, DecisionRequest};
-use shared::detection::Tier;
 use shared::{Digest, Explain};
-use shared_ops::cli::{Exit, Failure, Format, print};
+use shared_ops::cli::{Failure, Format, print};
 
 use crate::PolicyError;
 use crate::admission::Admission;
 use crate::decide::Engine;
 use crate::repository::Repository;
-
-/// What to ask.
-#[derive(Debug, Args)]
-pub(super) struct Requests {
-    /// Decision requests as JSON, one after the other; `-` for standard input
-    #[arg(long, value_name = "FILE")]
-    requests: PathBuf,
-}
 
 /// A repository that loads.
 #[derive(Serialize)]
@@ -128,50 +116,4 @@ impl Tested {
             self.failed.extend(failure.map(|reason| FailedTest { file: file.path.clone(), name, reason }));
         }
     }
-}
-
-/// A decision in one line.
-#[derive(Serialize)]
-struct Answer {
-    tier: Tier,
-    policies: Vec<String>,
-    errors: Vec<String>,
-    bundle: Digest,
-}
-
-impl From<Decision> for Answer {
-    fn from(decision: Decision) -> Self {
-        let errors = decision.answers.iter().flat_map(|answer| answer.errors.clone()).collect();
-        let policies = decision.answers.last().map(|answer| answer.policies.clone()).unwrap_or_default();
-        Self { tier: decision.tier, policies, errors, bundle: decision.bundle }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", self.tier, self.policies.join(", "))?;
-        self.errors.iter().try_for_each(|error| write!(f, "\n  narrowed: {error}"))
-    }
-}
-
-pub(super) fn decide(repo: &Path, requests: &Requests, format: Format) -> Result<(), anyhow::Error> {
-    let engine = Engine::load(repo, None).map_err(Failure::from)?;
-    let input = open(&requests.requests)?;
-    let refused = |error| {
-        let hint = "write each request as the example in `/openapi.json`";
-        Failure::new("decide-request", hint, error).exit(Exit::Usage)
-    };
-    for request in serde_json::Deserializer::from_reader(BufReader::new(input)).into_iter::<DecisionRequest>() {
-        print(&Answer::from(engine.decide(&request.map_err(refused)?)), format)?;
-    }
-    Ok(())
-}
-
-fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin()));
-    }
-    let unreadable =
-        |error: io::Error| PolicyError::Read { path: path.display().to_string(), reason: error.to_string() };
-    Ok(Box::new(std::fs::File::open(path).map_err(unreadable)?))
 }

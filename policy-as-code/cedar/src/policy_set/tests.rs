@@ -105,6 +105,22 @@ fn what_cannot_be_served_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_set_beyond_the_limits_is_refused_before_it_costs_much() {
+    let policies = |count: usize| -> String {
+        (0..count).map(|number| format!("@id(\"{number}\")permit(principal,action,resource);")).collect()
+    };
+    let (half, others) = (policies(6_000), policies(6_000).replace("@id(\"", "@id(\"x"));
+    let sources = [source("a.cedar", &half), source("b.cedar", &others)];
+    let refused = |sources: &[Source]| PolicySet::parse(&source("schema", SCHEMA), sources).err().expect("too large");
+    for (sources, named) in [(&sources[..], "`b.cedar`"), (&[source("c.cedar", &policies(30_000))], "bytes in a file")]
+    {
+        let error = refused(sources);
+        assert_eq!(error.code(), "policy-too-large");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[test]
 fn a_schema_without_a_field_of_the_request_is_refused() {
     let without = SCHEMA.replace("\"maintenance_window\": Bool,", "");
     let error = PolicySet::parse(&source("schema", &without), &[]).err().unwrap();
