@@ -2,6 +2,7 @@
 //!
 //! The runtime refuses a request outside; so whoever proves something about the policies may assume that none exists.
 
+use policy_as_code_cedar::{Bound, Holder};
 use serde::{Deserialize, Serialize};
 use shared::asset::Asset;
 use shared::decision::{DecisionContext, DecisionRequest, Requester};
@@ -12,11 +13,12 @@ use crate::PolicyError;
 pub const MAX_TEXT: usize = 256;
 /// How many tags an asset may have.
 pub const MAX_TAGS: usize = 64;
-
 /// How many reasons a request may give.
 pub const MAX_REASONS: usize = 64;
 /// How many numbers a request has.
 const NUMBERS: usize = 14;
+/// The numbers that are a release's; all others are the context's.
+const RELEASE: [&str; 1] = ["age_days"];
 
 /// A range of integers, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,13 @@ impl Domain {
             ("monitored_s", context.monitored_s),
             ("approvals", context.approvals),
         ]
+    }
+
+    /// The ranges as a proof may assume them.
+    pub fn bounds(&self) -> Vec<Bound> {
+        let holder = |name| if RELEASE.contains(&name) { Holder::Release } else { Holder::Context };
+        let bound = |(name, Range { min, max })| Bound { holder: holder(name), name, min, max };
+        self.ranges().into_iter().map(bound).collect()
     }
 
     /// What lies outside, as messages; empty when the request may be asked.

@@ -70,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const NAMED_BY: &[(&str, &str)] = &[
     ("burn", "shared-model"),
     ("cedar-policy", "policy-as-code-cedar"),
+    ("cedar-policy-symcc", "policy-as-code-cedar"),
     ("opendp", "shared-privacy"),
     ("prost", "shared-wire"),
     ("rcgen", "shared-crypto"),

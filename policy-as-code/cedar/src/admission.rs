@@ -40,7 +40,7 @@ pub struct AdmissionAnswer {
 
 /// A site's admission policies.
 pub struct AdmissionPolicies {
-    policies: Policies,
+    pub(crate) policies: Policies,
     vocabulary: Vocabulary,
 }
 
@@ -57,7 +57,7 @@ impl AdmissionPolicies {
     /// Whether the task may run here, and by which policies. Any evaluation error makes the answer a refusal.
     pub fn answer(&self, request: &AdmissionRequest<'_>) -> AdmissionAnswer {
         let translated = self.vocabulary.translate(request.operator_key, attributes(request));
-        let Answer { allowed, policies, errors } = self.policies.ask(translated);
+        let Answer { allowed, policies, errors } = self.policies.ask(&translated);
         AdmissionAnswer { allowed, policies, errors }
     }
 

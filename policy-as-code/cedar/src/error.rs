@@ -6,7 +6,7 @@ use cedar_policy::ffi::DetailedError;
 use serde::Serialize;
 use shared::Explain;
 
-use crate::Source;
+use crate::{SolverError, Source};
 
 /// Where in a source something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -72,6 +72,16 @@ pub enum CedarError {
         /// The source's path.
         path: String,
     },
+    /// A source takes the set beyond a limit.
+    #[error("`{path}` takes the policy set beyond its limit of {limit} {what}")]
+    TooLarge {
+        /// The source's path.
+        path: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there may be.
+        limit: usize,
+    },
     /// A policy contradicts the schema, or can never apply.
     #[error("{place}: policy `{id}` is not valid: {reason}")]
     Invalid {
@@ -96,6 +106,29 @@ pub enum CedarError {
         /// What is wrong.
         reason: String,
     },
+    /// An invariant is written as a `forbid`.
+    #[error("{place}: the invariant `{id}` is a `forbid`")]
+    InvariantForbids {
+        /// Where it stands.
+        place: Place,
+        /// The invariant's id.
+        id: String,
+    },
+    /// Policies cannot be stated as a formula.
+    #[error("the policies cannot be stated as a formula: {reason}")]
+    Symbolic {
+        /// What the symbolic compiler says.
+        reason: String,
+    },
+    /// The solver cannot be relied on.
+    #[error(transparent)]
+    Solver(#[from] SolverError),
+}
+
+impl CedarError {
+    pub(crate) fn symbolic(reason: impl fmt::Display) -> Self {
+        Self::Symbolic { reason: reason.to_string() }
+    }
 }
 
 impl Explain for CedarError {
@@ -105,9 +138,13 @@ impl Explain for CedarError {
             Self::NoId { .. } => "policy-no-id",
             Self::DuplicateId { .. } => "policy-duplicate-id",
             Self::Template { .. } => "policy-template",
+            Self::TooLarge { .. } => "policy-too-large",
             Self::Invalid { .. } => "policy-invalid",
             Self::SchemaUnfit { .. } => "policy-schema-unfit",
             Self::TestFile { .. } => "policy-test-file",
+            Self::InvariantForbids { .. } => "policy-invariant-forbids",
+            Self::Symbolic { .. } => "policy-symbolic",
+            Self::Solver(error) => error.code(),
         }
     }
 
@@ -119,11 +156,19 @@ impl Explain for CedarError {
             }
             Self::DuplicateId { .. } => "rename one of the two; an id names one policy in decisions and logs",
             Self::Template { .. } => "write the policy out for each case; templates cannot be proven",
+            Self::TooLarge { .. } => {
+                "say in one policy what differs only in a name: `[\"a\", \"b\"].contains(resource.owner)`"
+            }
             Self::Invalid { .. } => "compare the policy with `schema/ringfence.cedarschema`",
             Self::SchemaUnfit { .. } => "keep the attributes and actions of the schema that Ringfence ships",
             Self::TestFile { .. } => {
                 "write a JSON array of tests with name, request, entities, decision, reason and num_errors"
             }
+            Self::InvariantForbids { .. } => {
+                "write the requests that it is about as a `permit`; its folder says the rest"
+            }
+            Self::Symbolic { .. } => "say it in another way; templates and some extension functions cannot be proven",
+            Self::Solver(error) => error.hint(),
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Cedar behind Ringfence's own types: validated policies that say how far a response may go, and which tasks a site
-//! admits.
+//! admits, and proofs about them.
 //!
-//! The only package that names `cedar-policy`; no type of Cedar leaves it. It reads no file (sources are handed in as
+//! The only package that names `cedar-policy` and its symbolic compiler; no type of Cedar leaves it. It reads no file (sources are handed in as
 //! text), keeps no state between answers, and never lets an error pass for a permission.
 
 mod admission;
+mod attributes;
+mod compiled;
 mod error;
+mod limits;
 mod mutant;
 mod policies;
 mod policy_set;
+mod symbolic;
 mod test_file;
 mod test_suite;
 mod vocabulary;
@@ -17,6 +21,10 @@ pub use admission::{AdmissionAnswer, AdmissionPolicies, AdmissionRequest};
 pub use error::{CedarError, Place};
 pub use mutant::{Mutant, Mutants, Shift, Slip};
 pub use policies::Source;
-pub use policy_set::PolicySet;
+pub use policy_set::{CedarRequest, PolicySet};
+pub use symbolic::{
+    Blame, Bound, Change, Claim, Comparison, Difference, Environment, Example, Finding, Holder, Outcome, Part, Party,
+    Proof, Queries, Ruling, Solver, SolverConfig, SolverError, TierDifference, Verdict, Violation,
+};
 pub use test_file::TestOutcome;
 pub use test_suite::{TestName, TestSuite, Touched};

@@ -1,25 +1,38 @@
 //! The policies of containment: a validated set that answers one request at one tier.
+//!
+//! It answers from compiled policies, and asks Cedar where those do not know; the answer is the same.
 
 use std::collections::BTreeMap;
 
 use shared::decision::{DecisionRequest, TierAnswer};
 use shared::detection::Tier;
 
+use crate::compiled::Compiled;
 use crate::policies::{Answer, Policies, parse_schema};
 use crate::vocabulary::Vocabulary;
 use crate::{CedarError, Place, Source, TestOutcome, TestSuite};
 
 /// A validated policy set.
 pub struct PolicySet {
-    policies: Policies,
-    vocabulary: Vocabulary,
+    pub(crate) policies: Policies,
+    pub(crate) vocabulary: Vocabulary,
+    compiled: Compiled,
+}
+
+/// A request at one tier, as Cedar takes it.
+pub struct CedarRequest {
+    tier: Tier,
+    translated: Result<(cedar_policy::Request, cedar_policy::Entities), String>,
 }
 
 impl PolicySet {
     /// Parses and strictly validates `policies` under `schema`; warnings are refused like errors.
     pub fn parse(schema: &Source, policies: &[Source]) -> Result<Self, CedarError> {
         let schema = parse_schema(schema)?;
-        Ok(Self { vocabulary: Vocabulary::new(&schema)?, policies: Policies::parse(schema, policies)? })
+        let vocabulary = Vocabulary::new(&schema)?;
+        let policies = Policies::parse(schema, policies)?;
+        let compiled = Compiled::new(&policies.policies, vocabulary.actions());
+        Ok(Self { policies, vocabulary, compiled })
     }
 
     /// The policies' ids, with the place of each.
@@ -40,8 +53,26 @@ impl PolicySet {
     /// Whether the set allows `request` at `tier`, and by which policies. Any evaluation error makes the answer a
     /// refusal.
     pub fn answer(&self, request: &DecisionRequest, tier: Tier) -> TierAnswer {
-        let Answer { allowed, policies, errors } = self.policies.ask(self.vocabulary.translate(request, tier));
-        TierAnswer { tier, allowed, policies, errors }
+        match self.compiled.answer(request, tier) {
+            Some(answer) => answer.at(tier),
+            None => self.answer_by_cedar(&self.prepare(request, tier)),
+        }
+    }
+
+    /// `request` at `tier` for [`PolicySet::answer_by_cedar`].
+    pub fn prepare(&self, request: &DecisionRequest, tier: Tier) -> CedarRequest {
+        CedarRequest { tier, translated: self.vocabulary.translate(request, tier) }
+    }
+
+    /// What [`PolicySet::answer`] says, by Cedar's own evaluation of every policy. It is slow: it is there for what the
+    /// compiled policies leave to it, and to hold them against.
+    pub fn answer_by_cedar(&self, request: &CedarRequest) -> TierAnswer {
+        self.policies.ask(&request.translated).at(request.tier)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
     }
 
     /// Runs the tests of one file.
@@ -52,6 +83,13 @@ impl PolicySet {
     /// The tests of `files`, to be run as often as there are mutants.
     pub fn suite(&self, files: &[Source]) -> Result<TestSuite, CedarError> {
         self.policies.suite(files)
+    }
+}
+
+impl Answer {
+    fn at(self, tier: Tier) -> TierAnswer {
+        let Self { allowed, policies, errors } = self;
+        TierAnswer { tier, allowed, policies, errors }
     }
 }
 
