@@ -1,10 +1,14 @@
-//! The command line of `ringfence-policy`: check, test, review, ask, sign and serve a policy repository.
+//! The command line of `ringfence-policy`: check, test, prove, review, ask, sign and serve a policy repository.
 
 mod bundle;
 mod coverage;
+mod decide;
+mod diff;
 mod mutate;
+mod prove;
 mod replay;
 mod repository;
+mod review;
 mod serve;
 
 use std::io::{self, IsTerminal};
@@ -21,7 +25,7 @@ use crate::config::Config;
 /// Environment variables of the configuration begin with this and two underscores.
 pub const ENV_PREFIX: &str = "RINGFENCE_POLICY";
 
-/// Check, test, ask, sign and serve a policy repository
+/// Check, test, prove, ask, sign and serve a policy repository
 #[derive(Debug, Parser)]
 #[command(name = "ringfence-policy", version, after_help = exit_help())]
 pub struct Cli {
@@ -43,6 +47,9 @@ struct Source {
     /// The policy repository, in place of the configured one
     #[arg(long, global = true, value_name = "DIR")]
     repo: Option<PathBuf>,
+    /// The site whose own policies hold beside those of all sites, in place of the configured one
+    #[arg(long, global = true, value_name = "NAME")]
+    site: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +58,8 @@ enum Command {
     Check,
     /// Run the policy tests in `tests/*.json` (the format of `cedar run-tests`)
     Test,
+    /// Compare what two versions of the repository allow, proven for every request of their domains
+    Diff(diff::Versions),
     /// Name the policies that decided no test
     Coverage(coverage::Arguments),
     /// Name the careless edits of policies that no test would notice
@@ -58,8 +67,12 @@ enum Command {
     /// Ask recorded decisions again of two versions of the policies
     #[command(after_help = replay::RECORDS)]
     Replay(replay::Arguments),
+    /// Prove every invariant, and that no policy can fail, for every request of the domain
+    Prove(prove::Proving),
+    /// Review a change of the repository: proofs, what changes, recorded decisions, tests, as one Markdown comment
+    Review(review::Arguments),
     /// Answer decision requests
-    Decide(repository::Requests),
+    Decide(decide::Requests),
     /// Build and verify signed bundles
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
@@ -83,10 +96,13 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
     match cli.command {
         Command::Check => repository::check(repo, cli.format),
         Command::Test => repository::test(repo, cli.format),
+        Command::Diff(versions) => diff::run(repo, &versions, cli.format),
         Command::Coverage(arguments) => coverage::run(repo, &arguments, cli.format),
         Command::Mutate(arguments) => mutate::run(repo, &arguments, cli.format),
-        Command::Replay(arguments) => replay::run(repo, &arguments, cli.format),
-        Command::Decide(requests) => repository::decide(repo, &requests, cli.format),
+        Command::Replay(arguments) => replay::run(repo, config.site.as_deref(), &arguments, cli.format),
+        Command::Review(arguments) => review::run(repo, &arguments, cli.format),
+        Command::Decide(requests) => decide::decide(repo, config.site.as_deref(), &requests, cli.format),
+        Command::Prove(proving) => prove::run(repo, &proving, cli.format),
         Command::Bundle(command) => bundle::run(repo, &command, cli.format),
         Command::Serve => serve::serve(&config, cli.format),
         Command::Config(command) => Ok(command.run(&config)?),
@@ -101,7 +117,7 @@ fn progress_bar() -> ProgressBar {
 impl Source {
     fn load(&self) -> Result<Config, layers::ConfigError> {
         let repo = self.repo.as_ref().map(|repo| repo.display().to_string());
-        layers::load(self.config.as_deref(), ENV_PREFIX, layers::flags([("repo", repo)]))
+        layers::load(self.config.as_deref(), ENV_PREFIX, layers::flags([("repo", repo), ("site", self.site.clone())]))
     }
 }
 
@@ -123,13 +139,10 @@ mod tests {
         let asked = crate::testing::request(shared::decision::ContainmentAction::Throttle);
         std::fs::write(request.path(), serde_json::to_string_pretty(&asked).unwrap()).unwrap();
         let path = request.path().display().to_string();
-        for command in [
-            vec!["check"],
-            vec!["test"],
-            vec!["coverage", "--min", "100"],
-            vec!["mutate"],
-            vec!["decide", "--requests", &path],
-        ] {
+        let decide = vec!["decide", "--requests", &path];
+        let bench = [&decide[..], &["--bench", "--seconds", "0"]].concat();
+        let coverage = vec!["coverage", "--min", "100"];
+        for command in [vec!["check"], vec!["test"], coverage, vec!["mutate"], decide, bench] {
             let line = ["ringfence-policy", "--format", "json", "--repo", root].into_iter().chain(command.clone());
             run(Cli::try_parse_from(line).unwrap()).unwrap_or_else(|error| panic!("{command:?}: {error}"));
         }

@@ -14,6 +14,9 @@ use shared_ops::telemetry::LogConfig;
 pub struct Config {
     /// The policy repository that is served.
     pub repo: PathBuf,
+    /// The site whose own policies hold beside those of all sites: a folder's name in `policies/sites`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Where decisions are asked for.
     pub http: Http,
     /// What a repository must prove to be served.
@@ -46,7 +49,13 @@ pub struct Bundle {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { repo: PathBuf::from("."), http: Http::default(), bundle: Bundle::default(), log: LogConfig::default() }
+        Self {
+            repo: PathBuf::from("."),
+            site: None,
+            http: Http::default(),
+            bundle: Bundle::default(),
+            log: LogConfig::default(),
+        }
     }
 }
 
@@ -64,7 +73,7 @@ mod tests {
     fn the_sample_says_the_defaults_and_names_every_field() {
         let sample = include_str!("../ringfence-policy.toml");
         assert_eq!(toml::from_str::<Config>(sample).unwrap(), Config::default());
-        for field in ["repo", "listen", "body_bytes", "token", "public_key", "format", "filter"] {
+        for field in ["repo", "site", "listen", "body_bytes", "token", "public_key", "format", "filter"] {
             assert!(sample.contains(&format!("{field} =")), "{field}");
         }
         assert!(toml::from_str::<Config>("listen = 1").is_err());

@@ -3,6 +3,8 @@
 //! Asked automated → assisted → alert-only in turn. Telling a person is never refused; everything else is refused on any
 //! error, and a request outside the domain is not asked at all.
 
+pub mod comparison;
+mod counters;
 mod in_force;
 
 use std::collections::BTreeMap;
@@ -13,12 +15,14 @@ use shared::Digest;
 use shared::decision::{Decision, DecisionRequest, TierAnswer};
 use shared::detection::Tier;
 
+use self::counters::Counters;
 pub use self::in_force::InForce;
 use crate::PolicyError;
 use crate::domain::Domain;
 use crate::invariant::Invariants;
 use crate::playbook::{self, Playbook};
 use crate::repository::{Repository, in_a_site};
+use crate::veto::{self, Veto};
 
 /// A policy repository in force.
 pub struct Engine {
@@ -27,6 +31,8 @@ pub struct Engine {
     invariants: Invariants,
     playbooks: BTreeMap<String, Playbook>,
     bundle: Digest,
+    veto: Option<Box<dyn Veto>>,
+    counters: Counters,
 }
 
 impl Engine {
@@ -49,32 +55,28 @@ impl Engine {
             invariants: Invariants::parse(repository)?,
             playbooks: playbook::parse_all(repository)?,
             bundle: repository.digest()?,
+            veto: veto::load(repository)?,
+            counters: Counters::default(),
         })
     }
 
     /// Decides. Never fails: what cannot be evaluated is answered more strictly, with the reason in the answer.
     pub fn decide(&self, request: &DecisionRequest) -> Decision {
+        let decision = self.decide_by(request, |tier| self.policies.answer(request, tier));
+        self.counters.count(request.action, &decision);
+        decision
+    }
+
+    /// The decision, where `answer` says what the policies allow at a tier.
+    fn decide_by(&self, request: &DecisionRequest, answer: impl Fn(Tier) -> TierAnswer) -> Decision {
         let answers = match self.domain.violations(request) {
-            violations if violations.is_empty() => self.ask(request),
+            violations if violations.is_empty() => {
+                ask(|tier| veto::overrule(self.veto.as_deref(), request, answer(tier)))
+            }
             errors => vec![TierAnswer { tier: Tier::AlertOnly, allowed: true, policies: Vec::new(), errors }],
         };
         let tier = answers.last().map_or(Tier::AlertOnly, |answer| answer.tier);
-        count(request, tier, &answers);
         Decision { tier, answers, bundle: self.bundle }
-    }
-
-    fn ask(&self, request: &DecisionRequest) -> Vec<TierAnswer> {
-        let mut answers = Vec::with_capacity(Tier::WIDEST_FIRST.len());
-        for tier in Tier::WIDEST_FIRST {
-            let mut answer = self.policies.answer(request, tier);
-            answer.allowed |= tier == Tier::AlertOnly;
-            let allowed = answer.allowed;
-            answers.push(answer);
-            if allowed {
-                break;
-            }
-        }
-        answers
     }
 
     /// Digest of the repository in force.
@@ -117,14 +119,19 @@ fn only_forbids(policies: &PolicySet) -> Result<(), PolicyError> {
     }
 }
 
-fn count(request: &DecisionRequest, tier: Tier, answers: &[TierAnswer]) {
-    let action = request.action.as_str();
-    metrics::counter!("ringfence_decisions_total", "action" => action, "tier" => tier.as_str()).increment(1);
-    let errors = answers.iter().map(|answer| answer.errors.len()).sum::<usize>();
-    if errors > 0 {
-        tracing::warn!(action, tier = tier.as_str(), errors, "a decision was narrowed by errors");
-        metrics::counter!("ringfence_decision_errors_total", "action" => action).increment(1);
+/// Asks for one tier after the other, up to the first that is allowed.
+fn ask(answer: impl Fn(Tier) -> TierAnswer) -> Vec<TierAnswer> {
+    let mut answers = Vec::with_capacity(Tier::WIDEST_FIRST.len());
+    for tier in Tier::WIDEST_FIRST {
+        let mut answer = answer(tier);
+        answer.allowed |= tier == Tier::AlertOnly;
+        let allowed = answer.allowed;
+        answers.push(answer);
+        if allowed {
+            break;
+        }
     }
+    answers
 }
 
 #[cfg(test)]

@@ -73,6 +73,14 @@ pub enum PolicyError {
         /// The policy's id.
         id: String,
     },
+    /// The Rego policies do not hold.
+    #[cfg(feature = "rego")]
+    #[error(transparent)]
+    Rego(#[from] policy_as_code_rego::RegoError),
+    /// The repository has Rego policies, and this binary cannot read them.
+    #[cfg(not(feature = "rego"))]
+    #[error("the policy repository has Rego policies, and this program was built without them")]
+    NoRego,
     /// A playbook does not hold.
     #[error("`{path}`: {error}")]
     Playbook {
@@ -95,6 +103,32 @@ pub enum PolicyError {
         /// Of the bundle in force.
         in_force: u64,
     },
+    /// A file cannot be written.
+    #[error("cannot write `{path}`: {reason}")]
+    Write {
+        /// Which.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// Not everything that a repository claims is proven.
+    #[error("not proven: `{claims}`")]
+    Unproven {
+        /// The claims.
+        claims: String,
+    },
+    /// A proof certificate is about something else.
+    #[error("the proof certificate is for other {part}")]
+    CertificateSubject {
+        /// What differs.
+        part: &'static str,
+    },
+    /// A proof certificate leaves out a claim, or an environment.
+    #[error("the proof certificate does not prove `{claim}`")]
+    CertificateIncomplete {
+        /// Which claim.
+        claim: String,
+    },
     /// A signature or digest does not hold.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -115,9 +149,17 @@ impl Explain for PolicyError {
             Self::Invariant { .. } => "policy-invariant",
             Self::NoSite { .. } => "policy-no-site",
             Self::SitePermits { .. } => "policy-site-permits",
+            #[cfg(feature = "rego")]
+            Self::Rego(error) => error.code(),
+            #[cfg(not(feature = "rego"))]
+            Self::NoRego => "policy-no-rego",
             Self::Playbook { error, .. } => error.code(),
             Self::BundleContent { .. } => "bundle-content",
             Self::BundleVersion { .. } => "bundle-version",
+            Self::Write { .. } => "policy-write",
+            Self::Unproven { .. } => "policy-unproven",
+            Self::CertificateSubject { .. } => "certificate-subject",
+            Self::CertificateIncomplete { .. } => "certificate-incomplete",
             Self::Crypto(error) => error.code(),
             Self::Canonical(error) => error.code(),
         }
@@ -140,9 +182,18 @@ impl Explain for PolicyError {
             Self::SitePermits { .. } => {
                 "write the permit in `policies`, where the invariants are proven for every site"
             }
+            #[cfg(feature = "rego")]
+            Self::Rego(error) => error.hint(),
+            #[cfg(not(feature = "rego"))]
+            Self::NoRego => "build with `--features policy-as-code/rego`, or remove the folder `rego`",
             Self::Playbook { error, .. } => error.hint(),
             Self::BundleContent { .. } => "build the bundle again from a clean checkout, and copy it whole",
             Self::BundleVersion { .. } => "build the bundle with a higher version; an old one is never taken back",
+            Self::Write { .. } => "name a file in a folder that is writable",
+            Self::Unproven { .. } => "standard output shows a request that breaks each; mend the policy that it blames",
+            Self::CertificateSubject { .. } | Self::CertificateIncomplete { .. } => {
+                "prove the repository as it stands: `ringfence-policy prove --certificate proof.json`"
+            }
             Self::Crypto(error) => error.hint(),
             Self::Canonical(error) => error.hint(),
         }

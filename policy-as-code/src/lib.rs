@@ -13,6 +13,7 @@ pub mod config;
 pub mod containment;
 pub mod coverage;
 pub mod decide;
+pub mod diff;
 pub mod domain;
 pub mod error;
 pub mod http;
@@ -20,9 +21,12 @@ pub mod invariant;
 pub mod journal;
 pub mod mutate;
 pub mod playbook;
+pub mod prove;
 pub mod replay;
 pub mod repository;
+pub mod review;
 #[cfg(test)]
 mod testing;
+mod veto;
 
 pub use error::PolicyError;

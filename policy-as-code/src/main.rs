@@ -1,4 +1,4 @@
-//! The binary `ringfence-policy`: check, test, ask, sign and serve a policy repository.
+//! The binary `ringfence-policy`: check, test, prove, ask, sign and serve a policy repository.
 
 use std::process::ExitCode;
 

@@ -209,7 +209,7 @@ impl fmt::Display for Mutated {
     }
 }
 
-fn told(shift: Shift) -> &'static str {
+pub(crate) fn told(shift: Shift) -> &'static str {
     match shift {
         Shift::PermitsMore => "permits more",
         Shift::PermitsOther => "permits other requests",

@@ -20,11 +20,12 @@ pub const MAX_FILE: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 4;
 
 /// The folders of a repository, with the endings of the files that count.
-const FOLDERS: [(&str, &[&str]); 5] = [
+const FOLDERS: [(&str, &[&str]); 6] = [
     ("admission", &["cedar"]),
     ("invariants", &["cedar"]),
     ("playbooks", &["json"]),
     ("policies", &["cedar"]),
+    ("rego", &["rego"]),
     ("schema", &["cedarschema", "toml"]),
 ];
 const TESTS: (&str, &[&str]) = ("tests", &["json"]);
@@ -118,6 +119,16 @@ impl Repository {
     /// The tests of the admission policies, in path order.
     pub fn admission_tests(&self) -> Vec<Source> {
         under(&self.tests, ADMISSION_TESTS)
+    }
+
+    /// The paths of the files in which two versions differ, tests among them.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let all = |side: &Self| -> BTreeMap<String, String> {
+            side.served.iter().chain(&side.tests).map(|(path, text)| (path.clone(), text.clone())).collect()
+        };
+        let (one, other) = (all(self), all(other));
+        let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+        paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).cloned().collect()
     }
 
     /// SHA-256 of every file that is served; tests are not.

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use policy_as_code_cedar::{Solver, SolverConfig};
 use serde_json::Value;
 use shared::asset::{Asset, Criticality};
 use shared::audit::AuditKind;
 use shared::decision::{ContainmentAction, DecisionContext, DecisionRequest, Requester};
 use shared::detection::Detection;
 use shared::store::{Batch, Entry, Key, Store, StoreError};
-use shared::{AssetId, Digest, ReleaseId, RunId, Timestamp};
+use shared::{AssetId, Digest, Explain, ReleaseId, RunId, Timestamp};
+use shared_ops::clock::SystemClock;
 
 use crate::containment::PeerGroup;
 use crate::decide::{Engine, InForce};
@@ -21,6 +24,25 @@ use crate::repository::Repository;
 /// The repository as it ships.
 pub(crate) fn shipped() -> Repository {
     Repository::read(&PathBuf::from(env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The text of a shipped file.
+pub(crate) fn shipped_file(path: &str) -> String {
+    let (folder, _) = path.rsplit_once('/').unwrap();
+    shipped().folder(folder).into_iter().find(|file| file.path == path).unwrap().text
+}
+
+/// The real solver; says so where a test is skipped because there is none.
+pub(crate) fn solver() -> Option<Solver> {
+    let config = SolverConfig {
+        program: "cvc5".into(),
+        time_limit: Duration::from_secs(60),
+        processes: 2,
+        clock: Arc::new(SystemClock),
+        digest: shared_crypto::digest,
+    };
+    let found = Solver::find(config);
+    found.inspect_err(|error| println!("SKIPPED, nothing is proven here: {error}; {}", error.hint())).ok()
 }
 
 /// The shipped policies in force.

@@ -25,9 +25,6 @@ pub(super) struct Arguments {
     base: String,
     /// The version proposed: a folder, or a git revision of the repository
     head: String,
-    /// The site where the decisions were taken, if it adds policies of its own
-    #[arg(long, value_name = "NAME")]
-    site: Option<String>,
     /// Recorded decisions, plain or as `.zst`; `-` for standard input
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     decisions: Vec<PathBuf>,
@@ -42,8 +39,8 @@ pub(super) struct Arguments {
     skip_damaged: bool,
 }
 
-pub(super) fn run(repo: &Path, arguments: &Arguments, format: Format) -> Result<(), anyhow::Error> {
-    let [base, head] = load(repo, arguments)?;
+pub(super) fn run(repo: &Path, site: Option<&str>, arguments: &Arguments, format: Format) -> Result<(), anyhow::Error> {
+    let [base, head] = load(repo, site, arguments)?;
     let settings = Settings {
         as_of: arguments.as_of.unwrap_or_else(|| SystemClock.now()),
         days: arguments.days,
@@ -58,9 +55,8 @@ pub(super) fn run(repo: &Path, arguments: &Arguments, format: Format) -> Result<
 }
 
 /// Both versions, as they hold at the site: one of them may know nothing of it yet, or no more.
-fn load(repo: &Path, arguments: &Arguments) -> Result<[Engine; 2], Failure> {
+fn load(repo: &Path, site: Option<&str>, arguments: &Arguments) -> Result<[Engine; 2], Failure> {
     let (base, head) = (Repository::at(repo, &arguments.base)?, Repository::at(repo, &arguments.head)?);
-    let site = arguments.site.as_deref();
     let known_to = |version: &Repository| site.filter(|site| version.sites().contains(*site));
     match (known_to(&base), known_to(&head)) {
         (None, None) => Ok([Engine::new(&base, site)?, Engine::new(&head, site)?]),

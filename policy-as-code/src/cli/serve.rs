@@ -30,7 +30,7 @@ fn load(config: &Config) -> Result<Engine, Failure> {
         let manifest = super::bundle::read(&config.repo)?;
         bundle::verify(&repository, &manifest, key, None).map_err(|error| Failure::from(error).exit(Exit::Refused))?;
     }
-    Ok(Engine::new(&repository, None)?)
+    Ok(Engine::new(&repository, config.site.as_deref())?)
 }
 
 async fn answer(config: &Config, engine: Engine, token: Secret, format: Format) -> Result<(), anyhow::Error> {

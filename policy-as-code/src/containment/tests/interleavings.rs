@@ -30,7 +30,7 @@ impl Store for Interleaved {
     }
 
     fn scan(&self, tree: &'static str, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.others_may_go_first(tree == RESERVATIONS);
+        self.others_may_go_first(false);
         self.inner.scan(tree, prefix, limit)
     }
 
