@@ -97,10 +97,10 @@ fn token(site: &Site) -> Result<Secret, SiteError> {
 /// The configured response; `None` where there is no policy repository.
 async fn response(site: &Arc<Site>) -> Result<Option<Response>, SiteError> {
     let Some(policy_dir) = &site.config.response.policy_dir else { return Ok(None) };
-    let engine =
-        Arc::new(Engine::load(policy_dir, site.config.response.policy_site.as_deref()).map_err(RespondError::from)?);
+    let policy_site = site.config.response.policy_site.as_deref();
+    let policies = InForce::new(Engine::load(policy_dir, policy_site).map_err(RespondError::from)?);
     let actuator = actuator(site).await?;
-    Response::new(Arc::clone(site), policies, actuator).map(Some)
+    Response::new(Arc::clone(site), Arc::new(policies), actuator).map(Some)
 }
 
 async fn actuator(site: &Arc<Site>) -> Result<Arc<dyn Actuator>, SiteError> {

@@ -55,7 +55,8 @@ pub(crate) fn overrule(veto: Option<&dyn Veto>, request: &DecisionRequest, mut a
     answer
 }
 
-#[cfg(all(test, feature = "rego"))]
+#[cfg(test)]
+#[cfg(feature = "rego")]
 mod tests {
     use shared::Explain;
     use shared::decision::ContainmentAction;

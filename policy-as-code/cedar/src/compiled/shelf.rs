@@ -143,8 +143,8 @@ impl<'a> Census<'a> {
         let is_worth =
             |demand: &Demand<'_>| self.texts.get(&demand.subject).is_some_and(|count| *count >= WORTH_AN_INDEX);
         rule.demands().filter(is_worth).min_by_key(|demand| {
-            let count = |value: &'a Box<str>| self.values.get(&(demand.subject, &**value)).copied().unwrap_or_default();
-            demand.values.iter().map(count).sum::<usize>()
+            let count = |value: &'a str| self.values.get(&(demand.subject, value)).copied().unwrap_or_default();
+            demand.values.iter().map(|value| count(value)).sum::<usize>()
         })
     }
 }

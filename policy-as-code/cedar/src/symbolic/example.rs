@@ -28,7 +28,7 @@ pub struct Example {
 }
 
 /// A principal or a resource.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Party {
     /// Its type.
     pub kind: String,
@@ -86,12 +86,6 @@ impl Example {
             context: context(request),
             request: None,
         }
-    }
-}
-
-impl Default for Party {
-    fn default() -> Self {
-        Self { kind: String::new(), id: String::new(), attributes: BTreeMap::new(), tags: BTreeMap::new() }
     }
 }
 
