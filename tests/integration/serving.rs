@@ -33,10 +33,10 @@ const ROUTES: [&str; 14] = [
     "get /api/v1/runs",
     "get /api/v1/runs/{run_id}",
     "post /api/v1/events",
+    "post /api/v1/kill-switch",
     "post /api/v1/release/rollback",
     "post /api/v1/runs/{run_id}/approvals",
     "post /api/v1/runs/{run_id}/rollback",
-    "put /api/v1/kill-switch",
 ];
 
 /// A site that serves a release which it learnt alone, and that release's id.

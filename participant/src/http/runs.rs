@@ -93,7 +93,7 @@ pub(super) async fn kill_switch(State(service): Shared) -> Result<Json<Option<Ki
 /// Stops all automation at this site, or lets it go on. What is in force stays until its lease lapses or a person rolls
 /// it back.
 #[utoipa::path(
-    put,
+    post,
     path = "/api/v1/kill-switch",
     request_body = Switch,
     responses((status = 200, body = Object))
