@@ -21,7 +21,7 @@ use crate::PolicyError;
 use crate::domain::Domain;
 use crate::invariant::Invariants;
 use crate::playbook::{self, Playbook};
-use crate::repository::{Repository, in_a_site};
+use crate::repository::{Repository, SCHEMA, site_of};
 use crate::veto::{self, Veto};
 
 /// A policy repository in force.
@@ -46,7 +46,7 @@ impl Engine {
         if let Some(site) = site.filter(|site| !repository.sites().contains(*site)) {
             return Err(PolicyError::NoSite { site: site.to_owned() });
         }
-        let schema = repository.file("schema/ringfence.cedarschema")?;
+        let schema = repository.file(SCHEMA)?;
         let policies = PolicySet::parse(&schema, &repository.policies(site))?;
         only_forbids(&policies)?;
         Ok(Self {
@@ -71,7 +71,8 @@ impl Engine {
     fn decide_by(&self, request: &DecisionRequest, answer: impl Fn(Tier) -> TierAnswer) -> Decision {
         let answers = match self.domain.violations(request) {
             violations if violations.is_empty() => {
-                ask(|tier| veto::overrule(self.veto.as_deref(), request, answer(tier)))
+                let always = self.invariants.always();
+                ask(|tier| veto::overrule(self.veto.as_deref(), always, request, answer(tier)))
             }
             errors => vec![TierAnswer { tier: Tier::AlertOnly, allowed: true, policies: Vec::new(), errors }],
         };
@@ -112,7 +113,7 @@ impl Engine {
 
 /// A site may only narrow what holds at every site: what was proven of the policies of all then holds there too.
 fn only_forbids(policies: &PolicySet) -> Result<(), PolicyError> {
-    let widens = |(id, place): &(&String, &Place)| in_a_site(&place.path) && policies.permits(id);
+    let widens = |(id, place): &(&String, &Place)| site_of(&place.path).is_some() && policies.permits(id);
     match policies.places().iter().find(widens) {
         Some((id, place)) => Err(PolicyError::SitePermits { place: place.clone(), id: id.clone() }),
         None => Ok(()),

@@ -2,6 +2,7 @@
 //!
 //! They are never passed over: a binary that was built without them refuses a repository that has some.
 
+use policy_as_code_cedar::PolicySet;
 use shared::decision::{DecisionRequest, TierAnswer};
 use shared::detection::Tier;
 
@@ -38,9 +39,15 @@ fn parse(_modules: &[policy_as_code_cedar::Source]) -> Result<Box<dyn Veto>, Pol
     Err(PolicyError::NoRego)
 }
 
-/// What is left of Cedar's `answer` to `request`. Telling a person is not vetoed.
-pub(crate) fn overrule(veto: Option<&dyn Veto>, request: &DecisionRequest, mut answer: TierAnswer) -> TierAnswer {
-    let Some(veto) = veto.filter(|_| answer.allowed && answer.tier != Tier::AlertOnly) else { return answer };
+/// What is left of Cedar's `answer` to `request`. What is `always` allowed is not vetoed, or proofs of it would not hold.
+pub(crate) fn overrule(
+    veto: Option<&dyn Veto>,
+    always: &PolicySet,
+    request: &DecisionRequest,
+    mut answer: TierAnswer,
+) -> TierAnswer {
+    let open = answer.allowed && answer.tier != Tier::AlertOnly;
+    let Some(veto) = veto.filter(|_| open && !always.answer(request, answer.tier).allowed) else { return answer };
     match veto.vetoes(request, answer.tier) {
         Ok(reasons) if reasons.is_empty() => {}
         Ok(reasons) => {
@@ -59,7 +66,7 @@ pub(crate) fn overrule(veto: Option<&dyn Veto>, request: &DecisionRequest, mut a
 #[cfg(feature = "rego")]
 mod tests {
     use shared::Explain;
-    use shared::decision::ContainmentAction;
+    use shared::decision::{ContainmentAction, Requester};
 
     use super::*;
     use crate::decide::Engine;
@@ -81,6 +88,16 @@ mod tests {
         assert_eq!(tier("deny contains \"no\" if input.action", throttle).0, Tier::AlertOnly);
         let (narrowed, _, errors) = tier("deny contains \"x\" if 1 / input.context.active_containments > 1", throttle);
         assert_eq!((narrowed, errors.len()), (Tier::AlertOnly, 1));
+    }
+
+    #[test]
+    fn what_an_invariant_says_is_always_allowed_is_not_vetoed() {
+        let everything = "package ringfence\nimport rego.v1\ndeny contains \"no\" if input.action";
+        let engine = Engine::new(&changed(&[("rego/site.rego", everything)]), None).unwrap();
+        let mut asked = request(ContainmentAction::Rollback);
+        assert_eq!(engine.decide(&asked).tier, Tier::AlertOnly, "a release may be stopped from giving back");
+        asked.requester = Requester::Responder { name: "ada".to_owned(), on_call: false };
+        assert_eq!(engine.decide(&asked).tier, Tier::Automated, "a responder may not");
     }
 
     #[test]
