@@ -14,20 +14,17 @@ use policy_as_code_cedar::{
 
 use crate::PolicyError;
 use crate::decide::Engine;
-use crate::repository::Repository;
-
-const SCHEMA: &str = "schema/ringfence.cedarschema";
+use crate::repository::{Repository, SCHEMA};
 
 /// Compares `head` with `base`, the version before it: the policies of all sites, and those of each site that changed.
 pub fn diff(base: &Repository, head: &Repository, solver: &Solver) -> Result<PolicyDiff, PolicyError> {
-    let started = solver.now();
     let common = Versions::load(base, head, None)?;
-    let mut report = common.report(solver.name());
+    let mut report = common.report(solver);
     common.compare(&mut report, solver)?;
     for site in changed_sites(base, head) {
         Versions::load(base, head, Some(&site))?.compare(&mut report, solver)?;
     }
-    report.took(solver.now().since(started));
+    report.effort.end(solver.now());
     Ok(report)
 }
 
@@ -63,9 +60,9 @@ impl Versions {
     }
 
     /// A report that says what became of the schema, and nothing yet of the policies.
-    fn report(&self, solver: String) -> PolicyDiff {
+    fn report(&self, solver: &Solver) -> PolicyDiff {
         let (before, after) = (environments(&self.base), environments(&self.head));
-        let mut report = PolicyDiff::new(solver, self.schema_changed);
+        let mut report = PolicyDiff::begin(solver, self.schema_changed);
         report.removed = before.difference(&after).cloned().collect();
         report.added = after.difference(&before).cloned().collect();
         report
@@ -88,9 +85,7 @@ impl Versions {
         let before = environments(&self.base);
         let common = differences.into_iter().filter(|difference| before.contains(&difference.environment));
         report.environments.extend(common.map(|difference| self.environment(difference)));
-        report.asked = report.asked.saturating_add(queries.asked);
-        report.recalled = report.recalled.saturating_add(queries.recalled);
-        report.proven.extend(queries.proven);
+        report.effort.add(queries);
     }
 
     fn environment(&self, difference: Difference) -> EnvironmentDiff {

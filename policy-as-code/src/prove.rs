@@ -3,10 +3,12 @@
 //! What is not proven is never certified: a violation, a solver that gives up, or no solver at all leave no certificate.
 
 mod certificate;
+mod effort;
 mod memory;
 mod report;
 
 pub use certificate::{ProofCertificate, Proven, Subject};
+pub use effort::Effort;
 pub use memory::ProofMemory;
 pub use report::{ClaimReport, ProofReport, Standing};
 
@@ -15,7 +17,7 @@ use policy_as_code_cedar::{PolicySet, Proof, Solver};
 use crate::PolicyError;
 use crate::admission::Admission;
 use crate::decide::Engine;
-use crate::repository::Repository;
+use crate::repository::{Repository, SCHEMA};
 
 /// The claim that no containment policy can fail, as it is named beside the invariants.
 pub const NO_ERROR: &str = "no-error";
@@ -24,11 +26,10 @@ pub const NO_ADMISSION_ERROR: &str = "no-error.admission";
 
 /// Proves the invariants of `repository`, and that none of its policies can fail; or shows where not.
 pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, PolicyError> {
-    let started = solver.now();
     let engine = Engine::new(repository, None)?;
     let invariants = engine.invariants();
     let bounds = engine.domain().bounds();
-    let mut report = ProofReport::new(solver.name());
+    let mut report = ProofReport::begin(solver);
     let proof = engine.policies().prove(invariants.never(), invariants.always(), &bounds, solver)?;
     report.take(proof, &Names { no_error: NO_ERROR, site: None }, invariants);
     for site in repository.sites() {
@@ -37,7 +38,7 @@ pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, Po
     }
     let proof = Admission::new(repository)?.policies().prove(solver)?;
     report.take(proof, &Names { no_error: NO_ADMISSION_ERROR, site: None }, invariants);
-    report.took(solver.now().since(started));
+    report.effort.end(solver.now());
     Ok(report)
 }
 
@@ -45,7 +46,7 @@ pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, Po
 /// that no policy can fail, is proven for each site anew.
 fn prove_at(repository: &Repository, site: &str, solver: &Solver) -> Result<Proof, PolicyError> {
     let engine = Engine::new(repository, Some(site))?;
-    let never = PolicySet::parse(&repository.file("schema/ringfence.cedarschema")?, &[])?;
+    let never = PolicySet::parse(&repository.file(SCHEMA)?, &[])?;
     let (always, bounds) = (engine.invariants().always(), engine.domain().bounds());
     Ok(engine.policies().prove(&never, always, &bounds, solver)?)
 }

@@ -19,12 +19,15 @@ use crate::decide::Engine;
 use crate::diff::{PolicyDiff, diff};
 use crate::invariant::Invariants;
 use crate::mutate::{Mutated, Trials};
-use crate::prove::{ProofReport, prove};
+use crate::prove::{Effort, ProofReport, prove};
 use crate::replay::{Replay, Settings, Versions, replay};
 use crate::repository::Repository;
 
 /// How many mutants a review tries at most.
 const MAX_MUTANTS: usize = 20_000;
+
+/// What a review compares, or runs.
+const COMPARED: [&str; 4] = ["policies/", "invariants/", "schema/", "tests/"];
 
 /// What is reviewed.
 pub struct Change<'a> {
@@ -122,9 +125,9 @@ impl Review {
 
     /// The queries that were proven, for [`crate::prove::ProofMemory`].
     pub fn proven(&self) -> BTreeSet<Digest> {
-        let proof = self.proof.found().map(ProofReport::proven);
-        let difference = self.difference.found().map(PolicyDiff::proven);
-        proof.into_iter().chain(difference).flatten().copied().collect()
+        let proof = self.proof.found().map(|proof| &proof.effort);
+        let difference = self.difference.found().map(|difference| &difference.effort);
+        proof.into_iter().chain(difference).flat_map(Effort::proven).copied().collect()
     }
 
     /// Why this must not be merged; empty where nothing speaks against it.
@@ -139,7 +142,21 @@ impl Review {
             Finding::Missing { code: "mutate-test-fails", error, .. } => Some(error.clone()),
             _ => None,
         };
-        unproven.into_iter().chain(failing).collect()
+        let unread = match &self.replay {
+            Some(Finding::Missing { error, .. }) => Some(error.clone()),
+            _ => None,
+        };
+        unproven.into_iter().chain(failing).chain(unread).collect()
+    }
+
+    /// The files that differ and that no part of this review compares: a person has to read them.
+    fn unread(&self) -> impl Iterator<Item = &String> {
+        self.changed.iter().filter(|path| !COMPARED.iter().any(|folder| path.starts_with(folder)))
+    }
+
+    /// The files that differ and hold invariants: what is proven is another thing than before.
+    fn invariants(&self) -> impl Iterator<Item = &String> {
+        self.changed.iter().filter(|path| path.starts_with("invariants/"))
     }
 }
 

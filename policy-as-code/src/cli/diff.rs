@@ -26,7 +26,7 @@ pub(super) fn run(repo: &Path, versions: &Versions, format: Format) -> Result<()
     let (solver, mut memory) = versions.solver.open().map_err(Failure::from)?;
     let report = diff(&base, &head, &solver).map_err(Failure::from)?;
     if let Some(memory) = &mut memory {
-        memory.remember(&report.solver, report.proven()).map_err(Failure::from)?;
+        memory.remember(&report.effort.solver, report.effort.proven()).map_err(Failure::from)?;
     }
     Ok(print(&report, format)?)
 }

@@ -50,7 +50,7 @@ pub(super) fn run(repo: &Path, proving: &Proving, format: Format) -> Result<(), 
     let (solver, mut memory) = proving.solver.open().map_err(Failure::from)?;
     let report = prove(&repository, &solver).map_err(Failure::from)?;
     if let Some(memory) = &mut memory {
-        memory.remember(&report.solver, report.proven()).map_err(Failure::from)?;
+        memory.remember(&report.effort.solver, report.effort.proven()).map_err(Failure::from)?;
     }
     print(&report, format)?;
     let certificate = report.certificate(&repository).map_err(|error| Failure::from(error).exit(Exit::Refused))?;

@@ -1,19 +1,16 @@
 //! A difference between two versions, for people and as JSON: what widens comes first, what is proven equivalent last.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
-use policy_as_code_cedar::{Change, Environment};
+use policy_as_code_cedar::{Change, Environment, Solver};
 use serde::Serialize;
-use shared::Digest;
 use shared::detection::Tier;
+
+use crate::prove::Effort;
 
 /// How two versions differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyDiff {
-    /// Name and version of the solver.
-    pub solver: String,
     /// Whether the two versions have different schemas.
     pub schema_changed: bool,
     /// Why the old policies cannot be compared under the new schema, if so.
@@ -24,15 +21,9 @@ pub struct PolicyDiff {
     pub removed: Vec<Environment>,
     /// The environments that both have.
     pub environments: Vec<EnvironmentDiff>,
-    /// How many queries the solver answered.
-    pub asked: usize,
-    /// How many were proven before and not asked again.
-    pub recalled: usize,
-    /// How long everything took, in microseconds.
-    pub micros: u64,
-    /// The queries that are proven.
-    #[serde(skip)]
-    pub(super) proven: BTreeSet<Digest>,
+    /// What it cost.
+    #[serde(flatten)]
+    pub effort: Effort,
 }
 
 /// How two versions differ in one environment.
@@ -97,28 +88,15 @@ pub struct Decided {
 }
 
 impl PolicyDiff {
-    pub(super) fn new(solver: String, schema_changed: bool) -> Self {
+    pub(super) fn begin(solver: &Solver, schema_changed: bool) -> Self {
         Self {
-            solver,
             schema_changed,
             incomparable: None,
             added: Vec::new(),
             removed: Vec::new(),
             environments: Vec::new(),
-            asked: 0,
-            recalled: 0,
-            micros: 0,
-            proven: BTreeSet::new(),
+            effort: Effort::begin(solver),
         }
-    }
-
-    pub(super) fn took(&mut self, time: Duration) {
-        self.micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    }
-
-    /// The queries that are proven, for [`crate::prove::ProofMemory`].
-    pub fn proven(&self) -> &BTreeSet<Digest> {
-        &self.proven
     }
 
     /// Whether both versions are proven to allow the same requests.
@@ -166,9 +144,7 @@ impl fmt::Display for PolicyDiff {
         environments.iter().try_for_each(|diff| write!(f, "{diff}"))?;
         self.schema_note(f)?;
         let verdict = if self.equivalent() { "proven equivalent" } else { "compared" };
-        write!(f, "{} environments {verdict} in ", self.environments.len())?;
-        write!(f, "{}.{} ms: ", self.micros / 1_000, self.micros % 1_000 / 100)?;
-        write!(f, "{} queries asked of {}, {} recalled", self.asked, self.solver, self.recalled)
+        write!(f, "{} environments {verdict} in {}", self.environments.len(), self.effort)
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use policy_as_code_cedar::{Claim, Finding, Outcome, Proof, Verdict, Violation};
+use policy_as_code_cedar::{Claim, Finding, Outcome, Proof, Solver, Verdict, Violation};
 use serde::Serialize;
 use shared::Digest;
 
 use super::Names;
 use super::certificate::{ProofCertificate, Proven, Subject};
+use super::effort::{Effort, milliseconds};
 use crate::PolicyError;
 use crate::invariant::Invariants;
 use crate::repository::Repository;
@@ -17,19 +18,11 @@ use crate::repository::Repository;
 /// What became of all claims.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProofReport {
-    /// Name and version of the solver.
-    pub solver: String,
     /// One for each invariant, and one for each set of policies that must not fail.
     pub claims: Vec<ClaimReport>,
-    /// How many queries the solver answered.
-    pub asked: usize,
-    /// How many were proven before and not asked again.
-    pub recalled: usize,
-    /// How long everything took, in microseconds.
-    pub micros: u64,
-    /// The queries that are proven.
-    #[serde(skip)]
-    pub(super) proven: BTreeSet<Digest>,
+    /// What it cost.
+    #[serde(flatten)]
+    pub effort: Effort,
 }
 
 /// What became of one claim.
@@ -64,26 +57,15 @@ pub enum Standing {
 }
 
 impl ProofReport {
-    pub(super) fn new(solver: String) -> Self {
-        Self { solver, claims: Vec::new(), asked: 0, recalled: 0, micros: 0, proven: BTreeSet::new() }
+    pub(super) fn begin(solver: &Solver) -> Self {
+        Self { claims: Vec::new(), effort: Effort::begin(solver) }
     }
 
     /// Adds what was proven of one set of policies.
     pub(super) fn take(&mut self, proof: Proof, names: &Names<'_>, invariants: &Invariants) {
         let Proof { verdicts, queries } = proof;
         self.claims.extend(verdicts.into_iter().map(|verdict| ClaimReport::new(verdict, names, invariants)));
-        self.asked = self.asked.saturating_add(queries.asked);
-        self.recalled = self.recalled.saturating_add(queries.recalled);
-        self.proven.extend(queries.proven);
-    }
-
-    pub(super) fn took(&mut self, time: Duration) {
-        self.micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    }
-
-    /// The queries that are proven, for [`super::ProofMemory`].
-    pub fn proven(&self) -> &BTreeSet<Digest> {
-        &self.proven
+        self.effort.add(queries);
     }
 
     /// The claims that are not proven.
@@ -99,7 +81,7 @@ impl ProofReport {
             return Err(PolicyError::Unproven { claims: unproven.join("`, `") });
         }
         let proven = self.claims.iter().map(|claim| (claim.id.clone(), claim.proven())).collect();
-        Ok(ProofCertificate { subject: Subject::of(repository)?, solver: self.solver.clone(), proven })
+        Ok(ProofCertificate { subject: Subject::of(repository)?, solver: self.effort.solver.clone(), proven })
     }
 }
 
@@ -184,14 +166,13 @@ impl fmt::Display for ProofReport {
         let width = self.claims.iter().map(|claim| claim.id.len()).max().unwrap_or_default();
         for claim in &self.claims {
             let ClaimReport { id, standing, micros, .. } = claim;
-            let (place, time) = (claim.places(), milliseconds(*micros));
+            let (place, time) = (claim.places(), milliseconds(Duration::from_micros(*micros)));
             let owner = claim.owner.as_deref().unwrap_or_default();
             writeln!(f, "{}", format!("{standing:<8}  {id:<width$}  {place:<23}  {time:>9}  {owner}").trim_end())?;
         }
         self.claims.iter().try_for_each(|claim| write!(f, "{}", Details(claim)))?;
         let proven = self.claims.len().saturating_sub(self.unproven().len());
-        write!(f, "{proven} of {} proven in {}: ", self.claims.len(), milliseconds(self.micros))?;
-        write!(f, "{} queries asked of {}, {} recalled", self.asked, self.solver, self.recalled)
+        write!(f, "{proven} of {} proven in {}", self.claims.len(), self.effort)
     }
 }
 
@@ -213,8 +194,4 @@ impl fmt::Display for Details<'_> {
         }
         Ok(())
     }
-}
-
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
 }

@@ -184,11 +184,11 @@ fn what_was_proven_is_remembered_for_the_same_solver_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache/proofs.json");
     let report = prove(&shipped(), &first).unwrap();
-    ProofMemory::open(&path).remember(&first.name(), report.proven()).unwrap();
+    ProofMemory::open(&path).remember(&first.name(), report.effort.proven()).unwrap();
     let memory = ProofMemory::open(&path);
     assert!(memory.proven_by("cvc5 1.3.1").is_empty());
     let again = prove(&shipped(), &solver().unwrap().knowing(memory.proven_by(&first.name()))).unwrap();
-    assert_eq!((again.asked, again.unproven()), (0, Vec::new()));
+    assert_eq!((again.effort.asked, again.unproven()), (0, Vec::new()));
     assert_eq!(again.certificate(&shipped()).unwrap(), report.certificate(&shipped()).unwrap());
     std::fs::write(&path, "{").unwrap();
     assert!(ProofMemory::open(&path).proven_by(&first.name()).is_empty());

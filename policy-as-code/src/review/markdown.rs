@@ -11,7 +11,7 @@ use super::{Finding, Review};
 use crate::coverage::Coverage;
 use crate::diff::{Direction, EnvironmentDiff, PolicyDiff, TierDiff};
 use crate::mutate::{Mutated, Survivor, told};
-use crate::prove::{ClaimReport, ProofReport, Standing};
+use crate::prove::{ClaimReport, Standing};
 use crate::replay::{Assets, Replay};
 
 /// How many examples, survivors or assets a part shows.
@@ -23,8 +23,14 @@ impl fmt::Display for Review {
         let verdict = if objections.is_empty() { "✅ Nothing speaks against merging" } else { "❌ Do not merge" };
         writeln!(f, "## {verdict}: `{}` → `{}`\n", code(&self.base), code(&self.head))?;
         objections.iter().try_for_each(|objection| writeln!(f, "- ❌ {}", line(objection)))?;
+        for path in self.invariants() {
+            writeln!(f, "- ⚠️ `{}`: what has to hold is itself changed", code(path))?;
+        }
+        for path in self.unread() {
+            writeln!(f, "- ⚠️ `{}` is compared by nothing here: read it", code(path))?;
+        }
         writeln!(f, "- {}", self.summary())?;
-        self.invariants(f)?;
+        self.claims(f)?;
         self.difference(f)?;
         self.replay(f)?;
         self.tests(f)?;
@@ -35,9 +41,10 @@ impl fmt::Display for Review {
 impl Review {
     /// The change in one sentence.
     fn summary(&self) -> String {
-        let Some(diff) = self.difference.found() else { return "What changes is not known.".to_owned() };
+        let known = self.difference.found().filter(|diff| diff.incomparable.is_none());
+        let Some(diff) = known else { return "What changes is **not known**.".to_owned() };
         if diff.equivalent() {
-            return "**Proven equivalent**: no request is answered differently.".to_owned();
+            return "**Proven equivalent**: the containment policies allow the same requests.".to_owned();
         }
         let count = |direction| diff.environments.iter().filter(|diff| diff.direction == direction).count();
         let (both, widened, narrowed) = (count(Direction::Both), count(Direction::Widened), count(Direction::Narrowed));
@@ -45,13 +52,15 @@ impl Review {
         let automated =
             if automated.is_empty() { "nothing".to_owned() } else { format!("`{}`", automated.join("`, `")) };
         format!(
-            "Of {} kinds of request {} are widened, {narrowed} narrowed; newly automated: {automated}.",
+            "Of {} kinds of request {} are widened, {} narrowed, {} not known; newly automated: {automated}.",
             diff.environments.len(),
             widened + both,
+            narrowed + both,
+            count(Direction::Unknown),
         )
     }
 
-    fn invariants(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn claims(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n### Invariants\n")?;
         let Some(proof) = shown(f, &self.proof)? else { return Ok(()) };
         writeln!(f, "| | invariant | owner | environments |\n|---|---|---|---|")?;
@@ -64,7 +73,7 @@ impl Review {
         for claim in &claims {
             violated(f, claim)?;
         }
-        writeln!(f, "\n{}", asked(proof))
+        writeln!(f, "\n{}", proof.effort)
     }
 
     fn difference(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,11 +161,6 @@ fn mark(standing: Standing) -> &'static str {
         Standing::Violated => "❌ **violated**",
         Standing::Unknown => "❔ **unknown**",
     }
-}
-
-fn asked(proof: &ProofReport) -> String {
-    let ProofReport { solver, asked, recalled, micros, .. } = proof;
-    format!("{asked} queries asked of {solver}, {recalled} proven before, in {} ms.", micros / 1_000)
 }
 
 /// The first violation of a claim, with the policies to blame.

@@ -113,6 +113,25 @@ fn a_change_of_form_is_proven_equivalent_and_nothing_speaks_against_it() {
 }
 
 #[test]
+fn what_is_not_compared_and_invariants_that_change_are_named_first() {
+    let Some(solver) = solver() else { return };
+    let folder = repository();
+    let root = folder.path();
+    branch(root, "lax", "admission/10-terms.cedar", "resource.noise_milli < 300", "resource.noise_milli < 3");
+    git(root, &["rm", "--quiet", "invariants/never/irreversible.cedar"]);
+    git(root, &["commit", "--quiet", "--message", "Drop an invariant"]);
+    let review = reviewed(root, "lax", &solver);
+    let comment = review.to_string();
+    let before = comment.split("**Proven equivalent**").next().unwrap();
+    assert!(before.contains("⚠️ `admission/10-terms.cedar` is compared by nothing here"), "{comment}");
+    assert!(
+        before.contains("⚠️ `invariants/never/irreversible.cedar`: what has to hold is itself changed"),
+        "{comment}"
+    );
+    assert_eq!(review.approvers, BTreeSet::from(["incident-response".to_owned()]));
+}
+
+#[test]
 fn a_version_that_does_not_load_is_reviewed_as_such() {
     let Some(solver) = solver() else { return };
     let folder = repository();
