@@ -9,7 +9,7 @@ use shared::decision::{DecisionRequest, TierAnswer};
 
 use crate::PolicyError;
 use crate::prove::{NO_ADMISSION_ERROR, NO_ERROR};
-use crate::repository::Repository;
+use crate::repository::{Repository, SCHEMA};
 
 /// Names of claims that are made beside the invariants.
 const RESERVED: [&str; 2] = [NO_ERROR, NO_ADMISSION_ERROR];
@@ -23,7 +23,7 @@ pub struct Invariants {
 impl Invariants {
     /// Reads `invariants/never` and `invariants/always`: permits that describe the requests in question.
     pub fn parse(repository: &Repository) -> Result<Self, PolicyError> {
-        let schema = repository.file("schema/ringfence.cedarschema")?;
+        let schema = repository.file(SCHEMA)?;
         let read = |folder| PolicySet::parse(&schema, &repository.folder(folder));
         let invariants = Self { never: read("invariants/never")?, always: read("invariants/always")? };
         invariants.distinct()?;

@@ -13,7 +13,7 @@ use shared::Explain;
 
 use crate::PolicyError;
 use crate::coverage::{Suite, suites};
-use crate::repository::{Repository, in_a_site};
+use crate::repository::{Repository, site_of};
 
 /// The mutants of a repository's policies, and the tests that each of them has to get past.
 pub struct Trials {
@@ -113,7 +113,7 @@ impl Trials {
         for Suite { tests, of_a_site } in suites(repository)? {
             passes(&tests)?;
             // What holds everywhere is tried once, by the tests that hold everywhere.
-            let mutants = tests.mutants(|place| !of_a_site || in_a_site(&place.path))?;
+            let mutants = tests.mutants(|place| !of_a_site || site_of(&place.path).is_some())?;
             parts.push(Part { tests, mutants });
         }
         let trials = Self { parts };

@@ -33,6 +33,8 @@ const TESTS: (&str, &[&str]) = ("tests", &["json"]);
 const SITE_TESTS: &str = "tests/sites";
 /// What a site adds to the policies lies here, in a folder of its name.
 const SITES: &str = "policies/sites";
+/// The schema of the containment policies.
+pub(crate) const SCHEMA: &str = "schema/ringfence.cedarschema";
 /// The folder by which a policy repository is known.
 const SCHEMA_FOLDER: &str = "schema";
 /// The tests of the admission policies lie here.
@@ -87,18 +89,13 @@ impl Repository {
     /// The containment policies that hold at every site and, given one, those that `site` adds, in path order.
     pub fn policies(&self, site: Option<&str>) -> Vec<Source> {
         let mut policies = self.folder("policies");
-        let own = site.map(|site| format!("{SITES}/{site}/"));
-        policies.retain(|file| match &own {
-            Some(own) => file.path.starts_with(own) || !in_a_site(&file.path),
-            None => !in_a_site(&file.path),
-        });
+        policies.retain(|file| site_of(&file.path).is_none_or(|own| site == Some(own)));
         policies
     }
 
     /// The sites that add policies of their own.
     pub fn sites(&self) -> BTreeSet<String> {
-        let own = self.served.keys().filter_map(|path| path.strip_prefix(SITES)?.strip_prefix('/')?.split_once('/'));
-        own.map(|(site, _)| site.to_owned()).collect()
+        self.served.keys().filter_map(|path| site_of(path)).map(str::to_owned).collect()
     }
 
     /// What there is to serve: the policies of all sites alone, and with what each site adds.
@@ -143,9 +140,10 @@ impl Repository {
     }
 }
 
-/// Whether the file at `path` is what a site adds to the policies.
-pub(crate) fn in_a_site(path: &str) -> bool {
-    path.strip_prefix(SITES).is_some_and(|inside| inside.starts_with('/'))
+/// The site that adds the policies in the file at `path`; `None` where they hold at every site.
+pub(crate) fn site_of(path: &str) -> Option<&str> {
+    let (site, _) = path.strip_prefix(SITES)?.strip_prefix('/')?.split_once('/')?;
+    Some(site)
 }
 
 fn ends_with_one_of(name: &str, endings: &[&str]) -> bool {
@@ -181,7 +179,7 @@ fn read_folder(
             if path.is_dir() {
                 open.push((path, inside, depth + 1));
             } else if ends_with_one_of(&entry, endings) {
-                files.insert(inside, read_text(&path)?);
+                files.insert(inside, read_file(&path)?);
             }
         }
         if files.len() > MAX_FILES {
@@ -210,8 +208,7 @@ fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, PolicyError> {
     Ok(entries)
 }
 
-/// The text of a file, which may be as large as a repository's.
-pub(crate) fn read_text(path: &Path) -> Result<String, PolicyError> {
+fn read_file(path: &Path) -> Result<String, PolicyError> {
     let bytes = std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
     if usize::try_from(bytes).map_or(true, |bytes| bytes > MAX_FILE) {
         return Err(PolicyError::TooLarge { what: "bytes in a file", limit: MAX_FILE });
@@ -244,6 +241,17 @@ mod tests {
         assert_ne!(second, first);
         std::fs::rename(root.path().join("policies/sites/a.cedar"), root.path().join("policies/a.cedar")).unwrap();
         assert_ne!(digest(), second);
+    }
+
+    #[test]
+    fn what_lies_in_no_sites_folder_holds_everywhere() {
+        let paths =
+            ["policies/a.cedar", "policies/sites/b.cedar", "policies/sites/x/c.cedar", "policies/sites/y/d.cedar"];
+        let repository = Repository::from_files(paths.map(|path| (path.to_owned(), String::new())));
+        let of = |site| repository.policies(site).into_iter().map(|file| file.path).collect::<Vec<_>>();
+        assert_eq!(repository.sites(), BTreeSet::from(["x".to_owned(), "y".to_owned()]));
+        assert_eq!(of(None), paths[..2]);
+        assert_eq!(of(Some("x")), paths[..3]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is done with a repository on disk: check it, run its tests.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use crate::repository::Repository;
 struct Checked {
     bundle: Digest,
     policies: usize,
+    sites: usize,
     admission_policies: usize,
     invariants: usize,
     playbooks: usize,
@@ -25,8 +27,11 @@ struct Checked {
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bundle, policies, admission_policies, invariants, playbooks } = self;
-        write!(f, "ok: {policies} policies, {admission_policies} admission policies, ")?;
+        let Self { bundle, policies, sites, admission_policies, invariants, playbooks } = self;
+        write!(
+            f,
+            "ok: {policies} policies, {sites} sites with some of their own, {admission_policies} admission policies, "
+        )?;
         write!(f, "{invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
     }
 }
@@ -35,9 +40,15 @@ pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
     let repository = Repository::read(repo).map_err(Failure::from)?;
     let engine = Engine::new(&repository, None).map_err(Failure::from)?;
     let admission = Admission::new(&repository).map_err(Failure::from)?;
+    let mut policies: BTreeSet<String> = engine.policies().places().keys().cloned().collect();
+    for site in repository.sites() {
+        let engine = Engine::new(&repository, Some(&site)).map_err(Failure::from)?;
+        policies.extend(engine.policies().places().keys().cloned());
+    }
     let checked = Checked {
         bundle: engine.bundle(),
-        policies: engine.policies().places().len(),
+        policies: policies.len(),
+        sites: repository.sites().len(),
         admission_policies: admission.policies().places().len(),
         invariants: engine.invariants().ids().len(),
         playbooks: engine.playbooks().len(),

@@ -154,7 +154,7 @@ mod tests {
         let root = folder.path().join("policies");
         for (root, revision) in [
             (root.as_path(), "no-such-branch"),
-            (root.as_path(), "--output=/tmp/x"),
+            (root.as_path(), "--output=elsewhere"),
             (root.as_path(), "main:policies"),
             (folder.path(), "main"),
             (Path::new("/nowhere"), "main"),
