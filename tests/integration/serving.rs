@@ -2,6 +2,7 @@
 //! containment that survives a restart and is given back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Arc;
 
 use policy_as_code::actuator::embedded::{AccountStatus, EmbeddedAccounts, ThrottleLimits};
@@ -14,7 +15,7 @@ use shared_crypto::{PublicKey, SigningKey, TokenKey};
 use shared_ops::clock::SystemClock;
 use shared_store::SledStore;
 
-use crate::process::until;
+use crate::process::{binary, say, until};
 use crate::tidy::root;
 use crate::world::{Site, World, task};
 
@@ -203,6 +204,7 @@ async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
     assert_eq!(kept.as_array().map(Vec::len), taken["detections"].as_array().map(Vec::len));
     run_in_force(&site).await;
     roll_back_all(&site).await;
+    turn_kill_switch(&site).await;
     assert!(site.terminate());
 
     create_accounts(&site, attackers.len());
@@ -236,6 +238,28 @@ async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
         let said = site.run(command);
         assert_eq!(said.status, Some(0), "{said:?}");
     }
+    replays_as_recorded(&site);
+}
+
+/// Has a person stop all automation and let it go on again.
+async fn turn_kill_switch(site: &Site) {
+    const PATH: &str = "/api/v1/kill-switch";
+    let turn = async |on: bool| site.http().post(PATH, &json!({"on": on, "responder": "ada"})).await;
+    assert_eq!(site.http().get(PATH).await, (200, Value::Null));
+    assert_eq!(turn(true).await.1["by"], json!("ada"));
+    assert_eq!(site.http().get(PATH).await.1["by"], json!("ada"));
+    assert_eq!(turn(false).await, (200, Value::Null));
+}
+
+/// What the site decided by the shipped policies is decided again as its log tells it.
+fn replays_as_recorded(site: &Site) {
+    let exported = site.run(&["audit", "export", "--kind", "decision", "--kind", "rollback"]);
+    let policies = root().join("policy-as-code").display().to_string();
+    let mut command = Command::new(binary("ringfence-policy"));
+    command.args(["--format", "json", "replay", &policies, &policies, "--decisions", "-"]);
+    let said = say(&mut command, exported.text.as_bytes());
+    assert!(said.result["decisions"].as_u64().is_some_and(|decisions| decisions > 0), "{said:?}");
+    assert_eq!(said.result["unreproduced"]["decisions"], json!(0), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
