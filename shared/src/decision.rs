@@ -72,8 +72,9 @@ pub enum Requester {
 }
 
 /// The circumstances of a request. Every field has a range in `policy-as-code/schema/domain.toml`; a value outside it is
-/// refused before any policy is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// refused before any policy is asked. The default is such a one (there is no step 0): whoever leaves out a number that
+/// nobody fills in gets no more than an alert.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionContext {
     /// Probability of an attack, basis points.

@@ -42,8 +42,7 @@ impl Calibration {
         if total == 0 {
             return 10_000;
         }
-        let below = self.ascending.partition_point(|ordinary| *ordinary < logit);
-        let share = (total - below).saturating_mul(10_000).div_ceil(total);
+        let share = self.as_high(logit).saturating_mul(10_000).div_ceil(total);
         u16::try_from(share).unwrap_or(10_000)
     }
 
@@ -57,12 +56,16 @@ impl Calibration {
         if total == 0 {
             return 10_000;
         }
-        let above = total - self.ascending.partition_point(|ordinary| *ordinary < logit);
-        let (above, total) = (count(above), count(total));
-        let (share, z2) = (above / total, Z * Z);
+        let (as_high, total) = (count(self.as_high(logit)), count(total));
+        let (share, z2) = (as_high / total, Z * Z);
         let middle = share + z2 / (2.0 * total);
         let half = Z * (share * (1.0 - share) / total + z2 / (4.0 * total * total)).sqrt();
         basis_points((middle + half) / (1.0 + z2 / total))
+    }
+
+    /// How many ordinary events score at least `logit`.
+    fn as_high(&self, logit: f32) -> usize {
+        self.ascending.len() - self.ascending.partition_point(|ordinary| *ordinary < logit)
     }
 
     /// How many ordinary events there are: the resolution of the rate is one over this.
@@ -102,7 +105,7 @@ mod tests {
     fn the_rates_confidence_interval_is_wilsons() {
         // Upper ends by `statsmodels.stats.proportion.proportion_confint(…, method="wilson")`.
         for (above, total, expected) in
-            [(0, 100, 0.036_994), (1, 100, 0.054_486), (50, 100, 0.596_168), (0, 10_000, 0.000_384)]
+            [(0, 100, 0.036_993), (1, 100, 0.054_486), (50, 100, 0.596_168), (0, 10_000, 0.000_384)]
         {
             let ordinary = (0..total).map(|n| if n < above { 1.0 } else { 0.0 }).collect();
             let high = Calibration::new(ordinary, Vec::new()).false_positive_rate_high_bp(0.5);

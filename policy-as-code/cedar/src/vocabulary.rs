@@ -164,25 +164,7 @@ fn specimens() -> Result<Vec<DecisionRequest>, CedarError> {
         requester: requester.clone(),
         action,
         asset: asset.clone(),
-        context: DecisionContext {
-            score_bp: 0,
-            false_positive_rate_bp: 0,
-            false_positive_rate_high_bp: 0,
-            reasons: ["specimen".to_owned()].into(),
-            blast_radius: 0,
-            service_blast_radius: 0,
-            site_blast_radius: 0,
-            healthy_peers: 0,
-            active_containments: 0,
-            class_containments: 0,
-            recent_actions: 0,
-            playbook_step: 1,
-            monitored_s: 0,
-            reversible: true,
-            maintenance_window: false,
-            kill_switch: false,
-            approvals: 0,
-        },
+        context: DecisionContext { reasons: ["specimen".to_owned()].into(), ..DecisionContext::default() },
     };
     let pairs = requesters.iter().flat_map(|who| ContainmentAction::ALL.map(|action| ask(who, action)));
     Ok(pairs.collect())

@@ -346,18 +346,12 @@ fn claim(state: &RunState, step: &StepState, now: Timestamp) -> Claim {
         false_positive_rate_high_bp: i64::from(subject.detection.false_positive_rate_high_bp),
         reasons: subject.detection.reasons.iter().map(|reason| reason.feature.clone()).collect(),
         blast_radius: i64::from(subject.blast_radius),
-        service_blast_radius: 0,
-        site_blast_radius: 0,
-        healthy_peers: 0,
-        active_containments: 0,
-        class_containments: 0,
-        recent_actions: 0,
         playbook_step: i64::from(step.number),
         monitored_s: monitored_s(state, now),
         reversible: step.action.extension.is_reversible(),
         maintenance_window: subject.maintenance_window,
-        kill_switch: false,
         approvals: i64::try_from(approvals.len()).unwrap_or(i64::MAX),
+        ..DecisionContext::default()
     };
     let action = step.action.extension.policy_action;
     Claim {

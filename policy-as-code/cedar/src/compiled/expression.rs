@@ -21,8 +21,7 @@ pub(super) enum Bool {
     All(Vec<Bool>),
     /// Evaluated in turn up to the first that is true.
     Any(Vec<Bool>),
-    /// If the first, then the second, else the third.
-    If(Box<[Bool; 3]>),
+    If(Box<Choice<Bool>>),
     Alike(Box<[Bool; 2]>),
     Compare(Comparison, Long, Long),
     Same(Text, Text),
@@ -55,7 +54,7 @@ pub(super) enum Long {
     Known(i64),
     Attribute(Attribute<fn(&DecisionRequest) -> Option<i64>>),
     Arithmetic(Operation, Box<[Long; 2]>),
-    If(Box<(Bool, Long, Long)>),
+    If(Box<Choice<Long>>),
 }
 
 /// Arithmetic, without a value on overflow.
@@ -73,7 +72,15 @@ pub(super) enum Text {
     Attribute(Attribute<fn(&DecisionRequest) -> Option<&str>>),
     /// The value of this tag of the asset.
     Tag(Box<Text>),
-    If(Box<(Bool, Text, Text)>),
+    If(Box<Choice<Text>>),
+}
+
+/// One of two values.
+#[derive(Clone, PartialEq)]
+pub(super) struct Choice<T> {
+    pub(super) condition: Bool,
+    pub(super) then: T,
+    pub(super) otherwise: T,
 }
 
 /// What is read from the request. Its name says all: those of one name are the same.
@@ -95,6 +102,16 @@ pub(super) enum Owner {
     Context,
 }
 
+impl<T> Choice<T> {
+    fn made(&self, request: &DecisionRequest) -> Option<&T> {
+        Some(if self.condition.value(request)? { &self.then } else { &self.otherwise })
+    }
+
+    fn may_fail(&self, value: fn(&T) -> bool) -> bool {
+        self.condition.may_fail() || value(&self.then) || value(&self.otherwise)
+    }
+}
+
 impl<F> PartialEq for Attribute<F> {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -111,10 +128,7 @@ impl Bool {
             Self::Not(inner) => Some(!inner.value(request)?),
             Self::All(parts) => meets(parts, false, request).map(|met| !met),
             Self::Any(parts) => meets(parts, true, request),
-            Self::If(parts) => {
-                let [condition, then, otherwise] = &**parts;
-                if condition.value(request)? { then.value(request) } else { otherwise.value(request) }
-            }
+            Self::If(choice) => choice.made(request)?.value(request),
             Self::Alike(sides) => {
                 let [left, right] = &**sides;
                 Some(left.value(request)? == right.value(request)?)
@@ -141,7 +155,7 @@ impl Bool {
             Self::Known(_) | Self::Attribute(_) | Self::Within(..) | Self::IsEmpty(_) => false,
             Self::Not(inner) => inner.may_fail(),
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::may_fail),
-            Self::If(parts) => parts.iter().any(Self::may_fail),
+            Self::If(choice) => choice.may_fail(Self::may_fail),
             Self::Alike(sides) => sides.iter().any(Self::may_fail),
             Self::Compare(_, left, right) => left.may_fail() || right.may_fail(),
             Self::Same(left, right) => left.may_fail() || right.may_fail(),
@@ -186,7 +200,7 @@ impl Bool {
         match condition {
             Self::Known(true) => then,
             Self::Known(false) => otherwise,
-            condition => Self::If(Box::new([condition, then, otherwise])),
+            condition => Self::If(Box::new(Choice { condition, then, otherwise })),
         }
     }
 
@@ -325,10 +339,7 @@ impl Long {
                 let [left, right] = &**operands;
                 operation.result(left.value(request)?, right.value(request)?)
             }
-            Self::If(parts) => {
-                let (condition, then, otherwise) = &**parts;
-                if condition.value(request)? { then.value(request) } else { otherwise.value(request) }
-            }
+            Self::If(choice) => choice.made(request)?.value(request),
         }
     }
 
@@ -336,10 +347,7 @@ impl Long {
         match self {
             Self::Known(_) | Self::Attribute(_) => false,
             Self::Arithmetic(..) => true,
-            Self::If(parts) => {
-                let (condition, then, otherwise) = &**parts;
-                condition.may_fail() || then.may_fail() || otherwise.may_fail()
-            }
+            Self::If(choice) => choice.may_fail(Self::may_fail),
         }
     }
 
@@ -355,10 +363,7 @@ impl Text {
             Self::Known(text) => Some(text),
             Self::Attribute(attribute) => (attribute.read)(request),
             Self::Tag(tag) => request.asset.tags.get(tag.value(request)?).map(String::as_str),
-            Self::If(parts) => {
-                let (condition, then, otherwise) = &**parts;
-                if condition.value(request)? { then.value(request) } else { otherwise.value(request) }
-            }
+            Self::If(choice) => choice.made(request)?.value(request),
         }
     }
 
@@ -366,10 +371,7 @@ impl Text {
         match self {
             Self::Known(_) | Self::Attribute(_) => false,
             Self::Tag(tag) => tag.may_fail(),
-            Self::If(parts) => {
-                let (condition, then, otherwise) = &**parts;
-                condition.may_fail() || then.may_fail() || otherwise.may_fail()
-            }
+            Self::If(choice) => choice.may_fail(Self::may_fail),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use cedar_policy::pst::{BinaryOp, EntityUID, Literal, UnaryOp};
 
-use super::expression::{Bool, Comparison, Long, Operation, Text, Texts, sorted};
+use super::expression::{Bool, Choice, Comparison, Long, Operation, Text, Texts, sorted};
 use crate::vocabulary::qualified;
 
 /// What an expression evaluates to.
@@ -181,13 +181,13 @@ pub(super) fn choose(condition: Bool, then: Value, otherwise: Value) -> Value {
         (Bool::Known(false), _, otherwise) => otherwise,
         (condition, Value::Bool(then), Value::Bool(otherwise)) => Bool::choose(condition, then, otherwise).into(),
         (condition, Value::Long(then), Value::Long(otherwise)) => {
-            Value::Long(Long::If(Box::new((condition, then, otherwise))))
+            Value::Long(Long::If(Box::new(Choice { condition, then, otherwise })))
         }
         (condition, Value::Text(then), Value::Text(otherwise)) => {
-            Value::Text(Text::If(Box::new((condition, then, otherwise))))
+            Value::Text(Text::If(Box::new(Choice { condition, then, otherwise })))
         }
         (condition, Value::Entity(then), Value::Entity(otherwise)) if then.kind == otherwise.kind => {
-            let id = Text::If(Box::new((condition, then.id, otherwise.id)));
+            let id = Text::If(Box::new(Choice { condition, then: then.id, otherwise: otherwise.id }));
             Value::Entity(Entity { kind: then.kind, id, role: Role::Other })
         }
         _ => Value::Unknown,

@@ -32,22 +32,10 @@ fn request() -> DecisionRequest {
         },
         context: DecisionContext {
             score_bp: 9_000,
-            false_positive_rate_bp: 10,
-            false_positive_rate_high_bp: 20,
-            reasons: [].into(),
-            blast_radius: 1,
-            service_blast_radius: 1,
-            site_blast_radius: 1,
             healthy_peers: 5,
-            active_containments: 0,
-            class_containments: 0,
-            recent_actions: 0,
             playbook_step: 1,
-            monitored_s: 0,
             reversible: true,
-            maintenance_window: false,
-            kill_switch: false,
-            approvals: 0,
+            ..DecisionContext::default()
         },
     }
 }

@@ -150,20 +150,14 @@ fn ordinary_request(found: &Example) -> Option<Value> {
             score_bp: 9_900,
             false_positive_rate_bp: 1,
             false_positive_rate_high_bp: 5,
-            reasons: [].into(),
             blast_radius: 1,
             service_blast_radius: 1,
             site_blast_radius: 1,
             healthy_peers: 5,
-            active_containments: 0,
-            class_containments: 0,
-            recent_actions: 0,
             playbook_step: 3,
             monitored_s: 600,
             reversible: true,
-            maintenance_window: false,
-            kill_switch: false,
-            approvals: 0,
+            ..DecisionContext::default()
         },
     };
     serde_json::to_value(request).ok()
