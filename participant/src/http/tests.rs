@@ -52,7 +52,7 @@ impl Interface {
 }
 
 /// Every route of the interface, with what an empty site answers.
-const ROUTES: [(&str, u16, &str); 12] = [
+const ROUTES: [(&str, u16, &str); 14] = [
     ("POST /api/v1/events", 200, ""),
     ("GET /api/v1/detections", 200, ""),
     ("GET /api/v1/release", 404, "release-none-yet"),
@@ -62,6 +62,8 @@ const ROUTES: [(&str, u16, &str); 12] = [
     ("GET /api/v1/runs/{run_id}", 409, "response-off"),
     ("POST /api/v1/runs/{run_id}/approvals", 409, "response-off"),
     ("POST /api/v1/runs/{run_id}/rollback", 409, "response-off"),
+    ("GET /api/v1/kill-switch", 409, "response-off"),
+    ("POST /api/v1/kill-switch", 409, "response-off"),
     ("GET /api/v1/audit/key", 200, ""),
     ("GET /api/v1/audit/checkpoint", 200, ""),
     ("GET /api/v1/audit/receipts/{index}", 404, "audit-no-entry"),
@@ -75,6 +77,7 @@ fn body(route: &str) -> &'static str {
     match route.rsplit('/').next() {
         Some("approvals") => r#"{"step": 1, "responder": "ada", "on_call": true}"#,
         Some("rollback") => r#"{"responder": "ada"}"#,
+        Some("kill-switch") => r#"{"on": true, "responder": "ada"}"#,
         _ => "",
     }
 }
