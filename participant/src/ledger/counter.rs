@@ -1,10 +1,9 @@
 //! How far the ledger goes, in a file of its own: a store that was rolled back does not take it along where it lies
 //! elsewhere. Durable before noise is drawn, never counted down.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use shared::canonical;
 use shared::document::{Document, SignedDocument};
 use shared::privacy::LedgerHead;
 use shared_crypto::SigningKey;
+use shared_ops::files;
 
 use super::LedgerFault;
 use crate::error::SiteError;
@@ -55,16 +55,6 @@ impl Counter {
     /// Writes how far the ledger goes, over what was there before; the file never holds half of it.
     pub(super) fn write(&self, ledger: LedgerHead) -> Result<(), SiteError> {
         let bytes = canonical::encode(&self.identity.sign(&Count { ledger })?)?;
-        replace(&self.path, &bytes).map_err(|source| SiteError::io("write", &self.path, source))
+        files::replace(&self.path, &bytes).map_err(|source| SiteError::io("write", &self.path, source))
     }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = path.with_extension("unfinished");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(folder)?.sync_all()
 }
