@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use policy_as_code::admission::{Admission, Answer, Request};
+use policy_as_code::decide::Engine;
 use shared::encoding::{self, EncodingKind};
 use shared::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use shared::task::{Task, TrainingMechanism};
@@ -114,7 +115,7 @@ impl Explain for Refusal {
             Self::OtherWidth { .. } => "ask the operator for a model with one input per feature of the view",
             Self::NoEncoding => "add one of the task's encodings to `federation.encodings`",
             Self::Policy { .. } => {
-                "ask the operator for other terms, or change `admission/` in the policy repository of `admission.policy_dir`"
+                "ask the operator for other terms, or change `admission/` in the policy repository of `policy.dir`"
             }
             Self::ModelTooLarge { .. } => "raise `admission.max_params` if this machine can train it",
         }
@@ -132,8 +133,10 @@ pub struct Permission {
 
 /// What a site knows of itself that decides whether it takes part.
 pub struct Terms<'a> {
-    /// Its limits, and where its admission policy lies.
+    /// Its limits.
     pub limits: &'a AdmissionConfig,
+    /// Its policies in force; the admission policy that ships where it has none.
+    pub policies: Option<&'a Engine>,
     /// The encodings that it takes.
     pub encodings: &'a [EncodingKind],
     /// What its records have cost so far.
@@ -146,7 +149,7 @@ pub struct Terms<'a> {
 
 /// Checks a task that `operator` signed against the site's terms. Computes ε: blocks for a while.
 pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Permission, SiteError> {
-    let Terms { limits, encodings, ledger, privacy, sources } = terms;
+    let Terms { limits, policies, encodings, ledger, privacy, sources } = terms;
     task.validate()?;
     if (privacy.unit, task.privacy.unit) == (Protected::Entity, PrivacyUnit::Record) {
         return Err(Refusal::WeakerUnit.into());
@@ -161,7 +164,7 @@ pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Per
         return Err(Refusal::BudgetTooSmall { needed, budget }.into());
     }
     let operator_key = operator.to_string();
-    admit_by_policy(&Request { operator_key: &operator_key, task, epsilon, sources }, limits)
+    admit_by_policy(&Request { operator_key: &operator_key, task, epsilon, sources }, *policies)
 }
 
 /// Refuses a task that is private only as long as others are honest, where this site counts on nobody.
@@ -170,8 +173,14 @@ pub(crate) fn admit_trust(task: &Task, privacy: &PrivacyConfig) -> Result<(), Re
     if is_shared && !privacy.shared_noise { Err(Refusal::SharedNoise) } else { Ok(()) }
 }
 
-fn admit_by_policy(request: &Request<'_>, limits: &AdmissionConfig) -> Result<Permission, SiteError> {
-    let admission = limits.policy_dir.as_deref().map_or_else(Admission::shipped, Admission::load)?;
+fn admit_by_policy(request: &Request<'_>, policies: Option<&Engine>) -> Result<Permission, SiteError> {
+    match policies {
+        Some(engine) => permission(engine.admission(), request),
+        None => permission(&Admission::shipped()?, request),
+    }
+}
+
+fn permission(admission: &Admission, request: &Request<'_>) -> Result<Permission, SiteError> {
     let answer = admission.decide(request);
     if !answer.allowed {
         return Err(Refusal::Policy { by: refusers(&answer) }.into());

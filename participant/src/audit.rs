@@ -61,6 +61,6 @@ impl SiteJournal {
 
 impl Journal for SiteJournal {
     fn record(&self, kind: AuditKind, content: serde_json::Value) -> Result<u64, JournalError> {
-        self.write(kind, &content).map_err(|error| JournalError { kind: "response", reason: error.to_string() })
+        self.write(kind, &content).map_err(|error| JournalError { reason: error.to_string() })
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::asset::Asset;
 use shared::encoding::EncodingKind;
 use shared::{Explain, ParticipantId, TaskId};
+use shared_crypto::PublicKey;
 use shared_ops::Secret;
 use shared_ops::telemetry::LogConfig;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     /// What a task must look like for this site to take part.
     pub admission: AdmissionConfig,
+    /// The policies that decide, beside these limits, what this site takes part in and does.
+    pub policy: PolicyConfig,
     /// When an event becomes a detection.
     pub detection: DetectionConfig,
     /// What is done about a detection.
@@ -49,6 +52,7 @@ impl Default for Config {
             federation: FederationConfig::default(),
             privacy: PrivacyConfig::default(),
             admission: AdmissionConfig::default(),
+            policy: PolicyConfig::default(),
             detection: DetectionConfig::default(),
             response: ResponseConfig::default(),
             http: HttpConfig::default(),
@@ -91,6 +95,12 @@ impl Config {
         let rate = self.detection.max_false_positive_rate_bp;
         check(rate < 10_000, "detection.max_false_positive_rate_bp", "is not 0 to 9999")?;
         check(self.detection.reasons <= MAX_REASONS, "detection.reasons", "is above 100")?;
+        let is_signed = self.policy.dir.is_none() || self.policy.public_key.is_some();
+        check(
+            is_signed,
+            "policy.public_key",
+            "is missing, and without it nothing tells whose policies `policy.dir` has",
+        )?;
         self.response.validate()
     }
 }
@@ -175,14 +185,25 @@ pub struct AdmissionConfig {
     pub max_epsilon: f64,
     /// Largest model, in parameters.
     pub max_params: usize,
-    /// The policy repository whose admission policy also decides; without one, the policy that ships does.
-    pub policy_dir: Option<PathBuf>,
 }
 
 impl Default for AdmissionConfig {
     fn default() -> Self {
-        Self { max_epsilon: 2.0, max_params: 1_000_000, policy_dir: None }
+        Self { max_epsilon: 2.0, max_params: 1_000_000 }
     }
+}
+
+/// Where the site's policies come from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// The policy repository, with its `proof.json` and `bundle.json`. Without one, every detection stays an alert, and the
+    /// admission policy that ships decides on tasks.
+    pub dir: Option<PathBuf>,
+    /// The key that has to have signed the bundle.
+    pub public_key: Option<PublicKey>,
+    /// The site whose own policies hold beside those of all sites: a folder's name in `policies/sites`.
+    pub site: Option<String>,
 }
 
 /// When an event becomes a detection.
@@ -206,11 +227,7 @@ impl Default for DetectionConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseConfig {
-    /// The policy repository: policies, schema, playbooks. Without one, every detection stays an alert.
-    pub policy_dir: Option<PathBuf>,
-    /// The site whose own policies hold beside those of all sites: a folder's name in `policy_dir/policies/sites`.
-    pub policy_site: Option<String>,
-    /// The playbook that contains an account, by its file's name in `policy_dir/playbooks`, without `.json`.
+    /// The playbook that contains an account, by its file's name in `playbooks/` of the policy repository, without `.json`.
     pub playbook: String,
     /// On what the playbook acts.
     pub target: Target,
@@ -220,13 +237,7 @@ pub struct ResponseConfig {
 
 impl Default for ResponseConfig {
     fn default() -> Self {
-        Self {
-            policy_dir: None,
-            policy_site: None,
-            playbook: "contain-account".to_owned(),
-            target: Target::DryRun,
-            accounts: Vec::new(),
-        }
+        Self { playbook: "contain-account".to_owned(), target: Target::DryRun, accounts: Vec::new() }
     }
 }
 
@@ -323,8 +334,8 @@ mod tests {
             _ => line.to_owned(),
         };
         let config = parsed(&SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n"));
-        assert!(config.participant_id.is_some() && config.response.policy_dir.is_some());
-        assert!(config.http.token_file.is_some() && config.admission.policy_dir.is_some());
+        assert!(config.participant_id.is_some() && config.policy.dir.is_some() && config.policy.site.is_some());
+        assert!(config.http.token_file.is_some() && config.policy.public_key.is_some());
         assert!(config.privacy.counter_file.is_some() && config.privacy.budget.delta.is_some());
         let postgres = SAMPLE.replace("kind = \"dry_run\"", "kind = \"postgres\"\nurl = \"postgres://u:hunter2@db/d\"");
         let config = parsed(&postgres);
@@ -334,8 +345,18 @@ mod tests {
 
     #[test]
     fn a_field_that_is_not_known_is_refused_in_every_section() {
-        let sections =
-            ["", "federation", "privacy", "privacy.budget", "admission", "detection", "response", "http", "log"];
+        let sections = [
+            "",
+            "federation",
+            "privacy",
+            "privacy.budget",
+            "admission",
+            "policy",
+            "detection",
+            "response",
+            "http",
+            "log",
+        ];
         for section in sections {
             let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
             let error = toml::from_str::<Config>(&format!("{header}colour = 1")).unwrap_err();
@@ -345,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_parses_and_means_nothing_is_refused_by_name() {
-        let cases: [(Spoil, &str); 12] = [
+        let cases: [(Spoil, &str); 13] = [
             (|config| config.federation.encodings.clear(), "federation.encodings"),
             (|config| config.federation.holdout_percent = 0, "federation.holdout_percent"),
             (|config| config.federation.holdout_percent = 100, "federation.holdout_percent"),
@@ -354,6 +375,7 @@ mod tests {
             (|config| config.privacy.budget.delta = Some(1.0), "privacy.budget.delta"),
             (|config| config.admission.max_epsilon = f64::INFINITY, "admission.max_epsilon"),
             (|config| config.detection.max_false_positive_rate_bp = 10_000, "detection.max_false_positive_rate_bp"),
+            (|config| config.policy.dir = Some(".".into()), "policy.public_key"),
             (|config| config.detection.reasons = 101, "detection.reasons"),
             (|config| config.response.accounts = vec![account("ada"), account("ada")], "response.accounts"),
             (|config| config.response.accounts = vec![Account { peers: 0, ..account("ada") }], "response.accounts"),

@@ -111,7 +111,7 @@ pub enum SiteError {
     /// An update could not be encoded.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
-    /// The site's admission policy cannot be worked with.
+    /// The site's policies cannot be worked with.
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// A task cannot be run by anybody.

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use policy_as_code::PolicyError;
 use policy_as_code::actuator::{Actuator, ActuatorError};
 use policy_as_code::containment::{ContainmentError, ContainmentLedger, KillSwitch, PeerGroup};
 use policy_as_code::decide::{Engine, InForce};
@@ -38,9 +37,6 @@ pub enum RespondError {
     /// The actuator cannot be used.
     #[error(transparent)]
     Actuator(#[from] ActuatorError),
-    /// The policy repository did not load.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
     /// The containment ledger did not answer.
     #[error(transparent)]
     Containment(#[from] ContainmentError),
@@ -53,18 +49,16 @@ impl Explain for RespondError {
             Self::NoPlaybook(_) => "respond-no-playbook",
             Self::Run(error) => error.code(),
             Self::Actuator(error) => error.code(),
-            Self::Policy(error) => error.code(),
             Self::Containment(error) => error.code(),
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::Off => "set `response.policy_dir` to the policy repository",
+            Self::Off => "set `policy.dir` to the policy repository, and `policy.public_key` to the key that signs it",
             Self::NoPlaybook(_) => "set `response.playbook` to the name of a file in `playbooks/`, without `.json`",
             Self::Run(error) => error.hint(),
             Self::Actuator(error) => error.hint(),
-            Self::Policy(error) => error.hint(),
             Self::Containment(error) => error.hint(),
         }
     }

@@ -184,6 +184,13 @@ impl Service {
         }
     }
 
+    /// Goes over to each newer bundle of policies until `stop`.
+    pub async fn follow_policies(&self, stop: &CancellationToken) {
+        if let Ok(Some(served)) = self.site.policies() {
+            Arc::clone(served).follow(stop.clone()).await;
+        }
+    }
+
     /// Learns with the federation until `stop`: takes part in every task that is offered and admitted. A coordinator that
     /// is away, now or later, is asked again.
     pub async fn learn(

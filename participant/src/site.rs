@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use policy_as_code::bundle::{Folder, Served};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
@@ -27,7 +28,7 @@ use tokio::task::spawn_blocking;
 use crate::admit::{Permission, admit_costs};
 use crate::audit::SiteJournal;
 use crate::collect::DeadLetters;
-use crate::config::Config;
+use crate::config::{Config, PolicyConfig};
 use crate::error::SiteError;
 use crate::lake::Lake;
 use crate::ledger::{Keeping, PrivacyLedger, Purpose};
@@ -77,6 +78,7 @@ pub struct Site {
     /// Held while an update is prepared: of two who would train for one round, the second finds the first one's update.
     pub(crate) training: Mutex<()>,
     randomness: Randomness,
+    policies: OnceLock<Arc<Served>>,
 }
 
 /// Fresh randomness for one round.
@@ -110,6 +112,7 @@ impl Site {
             store,
             training: Mutex::default(),
             randomness,
+            policies: OnceLock::new(),
             config,
         })
     }
@@ -135,6 +138,19 @@ impl Site {
     /// The folder that holds everything of this site.
     pub fn folder(&self) -> &Path {
         &self.config.data_dir
+    }
+
+    /// The site's policies, put in force when they are first asked for; `None` where it has no policy repository.
+    pub fn policies(&self) -> Result<Option<&Arc<Served>>, SiteError> {
+        let PolicyConfig { dir, public_key, site } = &self.config.policy;
+        let (Some(root), Some(key)) = (dir.clone(), *public_key) else { return Ok(None) };
+        if self.policies.get().is_none() {
+            let folder = Folder { root, site: site.clone(), key, kept: self.folder().join("policy-in-force.json") };
+            let served = Served::open(folder, Some(Arc::new(self.journal.clone())))?;
+            // Of two who come first at once, both read the same.
+            let _ = self.policies.set(Arc::new(served));
+        }
+        Ok(self.policies.get())
     }
 
     /// Letters about an input's rejected records, appended to the site's dead-letter file. A full file makes room for a

@@ -9,7 +9,6 @@ use policy_as_code::actuator::Actuator;
 use policy_as_code::actuator::dry_run::DryRun;
 use policy_as_code::actuator::embedded::{EmbeddedAccounts, ThrottleLimits};
 use policy_as_code::actuator::postgres::{PostgresRoles, Role};
-use policy_as_code::decide::{Engine, InForce};
 use serde::Serialize;
 use shared_crypto::{TokenKey, key_file, random_bytes};
 use shared_ops::health::Health;
@@ -75,7 +74,8 @@ pub async fn start(site: Arc<Site>, stop: CancellationToken) -> Result<Running, 
             served
         };
         let learning = service.learn(Arc::new(TerminalObserver::new()), &health, &stop);
-        let (served, learnt, ()) = tokio::join!(serving, learning, service.look_after_runs(&stop));
+        let looking = async { tokio::join!(service.look_after_runs(&stop), service.follow_policies(&stop)) };
+        let (served, learnt, _) = tokio::join!(serving, learning, looking);
         if let Err(error) = learnt {
             tracing::error!(%error, "this site only serves");
         }
@@ -94,13 +94,11 @@ fn token(site: &Site) -> Result<Secret, SiteError> {
     Secret::new(text).map_err(|error| SiteError::io("read a token from", &path, std::io::Error::other(error)))
 }
 
-/// The configured response; `None` where there is no policy repository.
+/// The site's response; `None` where there is no policy repository.
 async fn response(site: &Arc<Site>) -> Result<Option<Response>, SiteError> {
-    let Some(policy_dir) = &site.config.response.policy_dir else { return Ok(None) };
-    let policy_site = site.config.response.policy_site.as_deref();
-    let policies = InForce::new(Engine::load(policy_dir, policy_site).map_err(RespondError::from)?);
+    let Some(served) = site.policies()? else { return Ok(None) };
     let actuator = actuator(site).await?;
-    Response::new(Arc::clone(site), Arc::new(policies), actuator).map(Some)
+    Response::new(Arc::clone(site), Arc::clone(served.in_force()), actuator).map(Some)
 }
 
 async fn actuator(site: &Arc<Site>) -> Result<Arc<dyn Actuator>, SiteError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use policy_as_code::repository::Repository;
 use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
 use shared::document::SignedDocument;
@@ -316,8 +317,8 @@ pub(crate) fn event(id: &str, seconds: u32, principal: &str) -> String {
 }
 
 /// The policy repository that ships.
-pub(crate) fn policy_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policy-as-code")
+pub(crate) fn shipped_policies() -> Repository {
+    Repository::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-as-code")).unwrap()
 }
 
 pub(crate) fn account(principal: &str) -> Account {

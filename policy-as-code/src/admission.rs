@@ -3,8 +3,6 @@
 //! A policy can refuse what the site's own limits allow; those are checked elsewhere, and no policy lifts them. What no
 //! policy permits is refused, and so is whatever cannot be evaluated.
 
-use std::path::Path;
-
 use policy_as_code_cedar::{AdmissionAnswer, AdmissionPolicies, AdmissionRequest};
 use shared::Digest;
 
@@ -48,11 +46,6 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Loads the admission policies of the repository at `root`.
-    pub fn load(root: &Path) -> Result<Self, PolicyError> {
-        Self::new(&Repository::read(root)?)
-    }
-
     /// The admission policies that ship.
     pub fn shipped() -> Result<Self, PolicyError> {
         Self::new(&Repository::from_files(SHIPPED.map(|(path, text)| (path.to_owned(), text.to_owned()))))

@@ -1,19 +1,29 @@
-//! Bundles: a policy repository with a signed manifest of every file that is served.
+//! Bundles: a policy repository with its proof certificate and a signed manifest of every file that is served.
 //!
-//! A bundle is taken only whole: signature, every file's digest, no file too many, and a version above the one in force.
+//! A bundle is taken only whole: signature, every file's digest, no file too many, and a certificate that proves every
+//! claim about exactly these files.
+
+mod served;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use shared::document::{Document, SignedDocument};
 use shared::{Digest, Timestamp};
-use shared_crypto::{PublicKey, SigningKey};
+use shared_crypto::{PublicKey, SigningKey, digest_of};
 
+pub use self::served::{Folder, Served};
 use crate::PolicyError;
+use crate::prove::ProofCertificate;
 use crate::repository::Repository;
 
 /// The manifest's file name, at the root of the repository.
 pub const MANIFEST_FILE: &str = "bundle.json";
+/// The proof certificate's file name, at the root of the repository.
+pub const CERTIFICATE_FILE: &str = "proof.json";
+/// How large either may be, in bytes.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What a bundle consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +35,8 @@ pub struct Manifest {
     pub digest: Digest,
     /// SHA-256 of every file by path.
     pub files: BTreeMap<String, Digest>,
+    /// Digest of the proof certificate.
+    pub certificate: Digest,
     /// When it was built.
     pub built_at: Timestamp,
 }
@@ -33,37 +45,120 @@ impl Document for Manifest {
     const DOMAIN: &'static str = "policy-bundle";
 }
 
-/// The signed manifest of `repository`.
-pub fn build(
-    repository: &Repository,
-    version: u64,
-    key: &SigningKey,
-    built_at: Timestamp,
-) -> Result<SignedDocument, PolicyError> {
-    let manifest = Manifest { version, digest: repository.digest()?, files: repository.digests(), built_at };
-    Ok(key.sign(&manifest)?)
+impl Manifest {
+    /// The manifest of `repository`; refused where `certificate` does not prove it.
+    pub fn new(
+        repository: &Repository,
+        certificate: &ProofCertificate,
+        version: u64,
+        built_at: Timestamp,
+    ) -> Result<Self, PolicyError> {
+        certificate.covers(repository)?;
+        let (digest, files) = (repository.digest()?, repository.digests());
+        Ok(Self { version, digest, files, certificate: digest_of(certificate)?, built_at })
+    }
+
+    /// Refuses what is not above the version `in_force`.
+    pub fn succeeds(&self, in_force: u64) -> Result<(), PolicyError> {
+        let version = self.version;
+        if version > in_force { Ok(()) } else { Err(PolicyError::BundleVersion { version, in_force }) }
+    }
 }
 
-/// Checks that `manifest` was signed by `key`, describes exactly `repository`, and is above the version `in_force`.
-pub fn verify(
-    repository: &Repository,
-    manifest: &SignedDocument,
-    key: &PublicKey,
-    in_force: Option<u64>,
-) -> Result<Manifest, PolicyError> {
-    let manifest: Manifest = key.open(manifest)?;
-    if let Some(path) = first_difference(&manifest.files, &repository.digests()) {
-        return Err(PolicyError::BundleContent { path });
+/// A policy repository that is signed and certified, as it lies in a folder. Nothing is checked of it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    manifest: SignedDocument,
+    certificate: ProofCertificate,
+    repository: Repository,
+}
+
+impl Bundle {
+    /// Signs `repository` as `version`; refused where `certificate` does not prove it.
+    pub fn build(
+        repository: Repository,
+        certificate: ProofCertificate,
+        version: u64,
+        key: &SigningKey,
+        built_at: Timestamp,
+    ) -> Result<Self, PolicyError> {
+        let manifest = Manifest::new(&repository, &certificate, version, built_at)?;
+        Ok(Self { manifest: key.sign(&manifest)?, certificate, repository })
     }
-    if manifest.digest != repository.digest()? {
-        return Err(PolicyError::BundleContent { path: MANIFEST_FILE.to_owned() });
+
+    /// Reads the repository at `root` with its `proof.json` and `bundle.json`.
+    pub fn read(root: &Path) -> Result<Self, PolicyError> {
+        let repository = Repository::read(root)?;
+        let (certificate, manifest) = (certificate(root)?, read_json(&root.join(MANIFEST_FILE), MAX_BYTES)?);
+        Ok(Self { manifest, certificate, repository })
     }
-    match in_force {
-        Some(in_force) if manifest.version <= in_force => {
-            Err(PolicyError::BundleVersion { version: manifest.version, in_force })
+
+    /// Checks that the manifest was signed by `key`, that it describes exactly these files, and that the certificate
+    /// proves them.
+    pub fn verify(&self, key: &PublicKey) -> Result<Manifest, PolicyError> {
+        let manifest: Manifest = key.open(&self.manifest)?;
+        let other = |path: &str| Err(PolicyError::BundleContent { path: path.to_owned() });
+        if let Some(path) = first_difference(&manifest.files, &self.repository.digests()) {
+            return other(&path);
         }
-        _ => Ok(manifest),
+        if manifest.digest != self.repository.digest()? {
+            return other(MANIFEST_FILE);
+        }
+        if manifest.certificate != digest_of(&self.certificate)? {
+            return other(CERTIFICATE_FILE);
+        }
+        self.certificate.covers(&self.repository)?;
+        Ok(manifest)
     }
+
+    /// The files that are served.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Writes the bundle into the folder `root`: every file that is served, the certificate, and last the manifest.
+    pub fn write(&self, root: &Path) -> Result<(), PolicyError> {
+        let certificate = serde_json::to_string_pretty(&self.certificate);
+        let certificate = certificate.map_err(|error| unwritable(&root.join(CERTIFICATE_FILE), &error))?;
+        let files = self.repository.files().map(|(path, text)| (path, text.as_str()));
+        for (path, text) in files.chain([(CERTIFICATE_FILE, certificate.as_str())]) {
+            let path = root.join(path);
+            let written =
+                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+            written.map_err(|error| unwritable(&path, &error))?;
+        }
+        self.write_manifest(root)
+    }
+
+    /// Writes the manifest beside the files that it describes.
+    pub fn write_manifest(&self, root: &Path) -> Result<(), PolicyError> {
+        let path = root.join(MANIFEST_FILE);
+        let text = serde_json::to_string_pretty(&self.manifest).map_err(|error| unwritable(&path, &error))?;
+        std::fs::write(&path, text).map_err(|error| unwritable(&path, &error))
+    }
+}
+
+/// The proof certificate of the repository at `root`, from its `proof.json`.
+pub fn certificate(root: &Path) -> Result<ProofCertificate, PolicyError> {
+    read_json(&root.join(CERTIFICATE_FILE), MAX_BYTES)
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path, limit: u64) -> Result<T, PolicyError> {
+    let unreadable = |error: &dyn std::fmt::Display| PolicyError::BundleFile {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let size = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+    if size > limit {
+        return Err(unreadable(&format!("it has {size} bytes; {limit} are allowed")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
+}
+
+fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> PolicyError {
+    PolicyError::Write { path: path.display().to_string(), reason: error.to_string() }
 }
 
 fn first_difference(one: &BTreeMap<String, Digest>, other: &BTreeMap<String, Digest>) -> Option<String> {
@@ -71,30 +166,4 @@ fn first_difference(one: &BTreeMap<String, Digest>, other: &BTreeMap<String, Dig
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use shared::Explain;
-
-    fn repository(policy: &str) -> Repository {
-        Repository::from_files([("policies/a.cedar".to_owned(), policy.to_owned())])
-    }
-
-    #[test]
-    fn a_bundle_is_taken_only_signed_whole_and_newer() {
-        let key = SigningKey::from_seed(&[1; 32]);
-        let other = SigningKey::from_seed(&[2; 32]);
-        let signed = build(&repository("a"), 7, &key, Timestamp::EPOCH).unwrap();
-        let code = |repository: &Repository, key: &SigningKey, in_force| {
-            verify(repository, &signed, &key.public(), in_force).map_err(|error| error.code())
-        };
-        assert_eq!(code(&repository("a"), &key, Some(6)).unwrap().version, 7);
-        assert_eq!(code(&repository("a"), &key, Some(7)), Err("bundle-version"));
-        assert_eq!(code(&repository("b"), &key, None), Err("bundle-content"));
-        let more = Repository::from_files(["a", "b"].map(|name| (format!("policies/{name}.cedar"), "a".to_owned())));
-        assert_eq!(code(&more, &key, None), Err("bundle-content"));
-        assert!(code(&repository("a"), &other, None).is_err());
-        let mut stripped = signed.clone();
-        stripped.signature = String::new();
-        assert!(verify(&repository("a"), &stripped, &key.public(), None).is_err());
-    }
-}
+mod tests;

@@ -152,18 +152,22 @@ mod tests {
     fn a_bundle_that_was_built_is_verified_and_a_changed_one_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (key, repo) = (folder.path().join("key"), folder.path().join("repo"));
-        std::fs::create_dir_all(repo.join("policies")).unwrap();
-        std::fs::write(repo.join("policies/a.cedar"), "a").unwrap();
-        let public = shared_crypto::SigningKey::load_or_create(&key).unwrap().public().to_string();
+        let signer = shared_crypto::SigningKey::load_or_create(&key).unwrap();
+        crate::testing::bundle(&crate::testing::shipped(), 1, &signer).write(&repo).unwrap();
+        let public = signer.public().to_string();
         let line = |words: &[&str]| {
             let words =
                 ["ringfence-policy", "--repo", repo.to_str().unwrap(), "bundle"].into_iter().chain(words.to_vec());
             run(Cli::try_parse_from(words).unwrap())
         };
-        line(&["build", "--bundle-version", "2", "--key", key.to_str().unwrap()]).unwrap();
+        let build = ["build", "--bundle-version", "2", "--key", key.to_str().unwrap()];
+        line(&[&build[..], &["--dry-run"]].concat()).unwrap();
+        line(&["verify", "--public-key", &public, "--in-force", "1"]).unwrap_err();
+        line(&build).unwrap();
         line(&["verify", "--public-key", &public, "--in-force", "1"]).unwrap();
         assert!(line(&["verify", "--public-key", &public, "--in-force", "2"]).is_err());
-        std::fs::write(repo.join("policies/a.cedar"), "b").unwrap();
+        std::fs::write(repo.join("policies/20-people.cedar"), "").unwrap();
         assert!(line(&["verify", "--public-key", &public]).is_err());
+        line(&build).unwrap_err();
     }
 }

@@ -39,12 +39,14 @@ pub struct Http {
 }
 
 /// What a repository must prove to be served.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bundle {
-    /// The key that has to have signed `bundle.json` in the repository.
+    /// The key that has to have signed `bundle.json` in the repository; nothing is served without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
+    /// The file that keeps what is in force, for a restart.
+    pub kept: PathBuf,
 }
 
 impl Default for Config {
@@ -56,6 +58,12 @@ impl Default for Config {
             bundle: Bundle::default(),
             log: LogConfig::default(),
         }
+    }
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Self { public_key: None, kept: PathBuf::from("bundle-in-force.json") }
     }
 }
 
@@ -73,7 +81,7 @@ mod tests {
     fn the_sample_says_the_defaults_and_names_every_field() {
         let sample = include_str!("../ringfence-policy.toml");
         assert_eq!(toml::from_str::<Config>(sample).unwrap(), Config::default());
-        for field in ["repo", "site", "listen", "body_bytes", "token", "public_key", "format", "filter"] {
+        for field in ["repo", "site", "listen", "body_bytes", "token", "public_key", "kept", "format", "filter"] {
             assert!(sample.contains(&format!("{field} =")), "{field}");
         }
         assert!(toml::from_str::<Config>("listen = 1").is_err());

@@ -8,7 +8,6 @@ mod counters;
 mod in_force;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use policy_as_code_cedar::{Place, PolicySet};
 use shared::Digest;
@@ -18,6 +17,7 @@ use shared::detection::Tier;
 use self::counters::Counters;
 pub use self::in_force::InForce;
 use crate::PolicyError;
+use crate::admission::Admission;
 use crate::domain::Domain;
 use crate::invariant::Invariants;
 use crate::playbook::{self, Playbook};
@@ -28,6 +28,7 @@ use crate::veto::{self, Veto};
 pub struct Engine {
     policies: PolicySet,
     domain: Domain,
+    admission: Admission,
     invariants: Invariants,
     playbooks: BTreeMap<String, Playbook>,
     bundle: Digest,
@@ -36,12 +37,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads the repository at `root` for `site`, whole or not at all.
-    pub fn load(root: &Path, site: Option<&str>) -> Result<Self, PolicyError> {
-        Self::new(&Repository::read(root)?, site)
-    }
-
-    /// Puts `repository` in force: the policies of all sites and, given one, what `site` adds.
+    /// Loads `repository`, whole or not at all: the policies of all sites and, given one, what `site` adds.
     pub fn new(repository: &Repository, site: Option<&str>) -> Result<Self, PolicyError> {
         if let Some(site) = site.filter(|site| !repository.sites().contains(*site)) {
             return Err(PolicyError::NoSite { site: site.to_owned() });
@@ -52,6 +48,7 @@ impl Engine {
         Ok(Self {
             policies,
             domain: Domain::parse(&repository.file("schema/domain.toml")?.text)?,
+            admission: Admission::new(repository)?,
             invariants: Invariants::parse(repository)?,
             playbooks: playbook::parse_all(repository)?,
             bundle: repository.digest()?,
@@ -88,6 +85,11 @@ impl Engine {
     /// The policies.
     pub fn policies(&self) -> &PolicySet {
         &self.policies
+    }
+
+    /// The policies that say which tasks a site takes part in.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The ranges that requests are held to.

@@ -5,6 +5,7 @@ use shared::Explain;
 use shared::canonical::CanonicalError;
 use shared_crypto::CryptoError;
 
+use crate::journal::JournalError;
 use crate::playbook::PlaybookError;
 
 /// Why a policy repository or bundle is not served.
@@ -89,6 +90,22 @@ pub enum PolicyError {
         /// What is wrong.
         error: PlaybookError,
     },
+    /// A repository lacks what makes it a bundle.
+    #[error("the policy repository is no bundle: `{path}`: {reason}")]
+    BundleFile {
+        /// The file that is missing or cannot be read.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bundle that was in force last does not hold any more.
+    #[error("the bundle that was in force last, kept in `{path}`, does not hold: {reason}")]
+    BundleKept {
+        /// Where it is kept.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A bundle's manifest does not describe the files beside it.
     #[error("the bundle's `{path}` is not what its manifest says")]
     BundleContent {
@@ -129,6 +146,9 @@ pub enum PolicyError {
         /// Which claim.
         claim: String,
     },
+    /// No bundle comes in force without a record.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A signature or digest does not hold.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -154,12 +174,15 @@ impl Explain for PolicyError {
             #[cfg(not(feature = "rego"))]
             Self::NoRego => "policy-no-rego",
             Self::Playbook { error, .. } => error.code(),
+            Self::BundleFile { .. } => "bundle-file",
+            Self::BundleKept { .. } => "bundle-kept",
             Self::BundleContent { .. } => "bundle-content",
             Self::BundleVersion { .. } => "bundle-version",
             Self::Write { .. } => "policy-write",
             Self::Unproven { .. } => "policy-unproven",
             Self::CertificateSubject { .. } => "certificate-subject",
             Self::CertificateIncomplete { .. } => "certificate-incomplete",
+            Self::Journal(error) => error.code(),
             Self::Crypto(error) => error.code(),
             Self::Canonical(error) => error.code(),
         }
@@ -187,6 +210,14 @@ impl Explain for PolicyError {
             #[cfg(not(feature = "rego"))]
             Self::NoRego => "build with `--features policy-as-code/rego`, or remove the folder `rego`",
             Self::Playbook { error, .. } => error.hint(),
+            Self::BundleFile { .. } => {
+                "prove and sign the repository: `ringfence-policy prove --certificate proof.json`, then `ringfence-policy \
+                 bundle build`"
+            }
+            Self::BundleKept { .. } => {
+                "if the signing key was changed on purpose, remove the file, and the folder's bundle is taken whatever its \
+                 version; otherwise find out who wrote to it"
+            }
             Self::BundleContent { .. } => "build the bundle again from a clean checkout, and copy it whole",
             Self::BundleVersion { .. } => "build the bundle with a higher version; an old one is never taken back",
             Self::Write { .. } => "name a file in a folder that is writable",
@@ -194,6 +225,7 @@ impl Explain for PolicyError {
             Self::CertificateSubject { .. } | Self::CertificateIncomplete { .. } => {
                 "prove the repository as it stands: `ringfence-policy prove --certificate proof.json`"
             }
+            Self::Journal(error) => error.hint(),
             Self::Crypto(error) => error.hint(),
             Self::Canonical(error) => error.hint(),
         }

@@ -7,10 +7,8 @@ use shared::audit::AuditKind;
 
 /// The journal did not take a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the journal did not take a {kind} record: {reason}")]
+#[error("the journal did not take a record: {reason}")]
 pub struct JournalError {
-    /// What the record was about.
-    pub kind: &'static str,
     /// Why it was not taken.
     pub reason: String,
 }
@@ -21,7 +19,7 @@ impl Explain for JournalError {
     }
 
     fn hint(&self) -> &'static str {
-        "nothing is done without a record; check the audit log's disk, then run the tick again"
+        "nothing is done without a record; check the audit log's disk, then try again"
     }
 }
 

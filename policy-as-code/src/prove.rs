@@ -15,7 +15,6 @@ pub use report::{ClaimReport, ProofReport, Standing};
 use policy_as_code_cedar::{PolicySet, Proof, Solver};
 
 use crate::PolicyError;
-use crate::admission::Admission;
 use crate::decide::Engine;
 use crate::repository::{Repository, SCHEMA};
 
@@ -36,7 +35,7 @@ pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, Po
         let proof = prove_at(repository, &site, solver)?;
         report.take(proof, &Names { no_error: NO_ERROR, site: Some(&site) }, invariants);
     }
-    let proof = Admission::new(repository)?.policies().prove(solver)?;
+    let proof = engine.admission().policies().prove(solver)?;
     report.take(proof, &Names { no_error: NO_ADMISSION_ERROR, site: None }, invariants);
     report.effort.end(solver.now());
     Ok(report)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policy_as_code_cedar::Source;
+use serde::{Deserialize, Serialize};
 use shared::Digest;
 
 use crate::PolicyError;
@@ -41,9 +42,12 @@ const SCHEMA_FOLDER: &str = "schema";
 const ADMISSION_TESTS: &str = "tests/admission";
 
 /// The files of a policy repository by path, `/`-separated and relative to its root.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Repository {
     served: BTreeMap<String, String>,
+    /// Nothing that is served depends on them.
+    #[serde(skip)]
     tests: BTreeMap<String, String>,
 }
 
@@ -73,6 +77,11 @@ impl Repository {
     pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Self {
         let (tests, served) = files.into_iter().partition(|(path, _)| path.starts_with("tests/"));
         Self { served, tests }
+    }
+
+    /// The files that are served, by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &String)> {
+        self.served.iter().map(|(path, text)| (path.as_str(), text))
     }
 
     /// The file at `path`.

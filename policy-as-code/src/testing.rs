@@ -13,12 +13,15 @@ use shared::decision::{ContainmentAction, DecisionContext, DecisionRequest, Requ
 use shared::detection::Detection;
 use shared::store::{Batch, Entry, Key, Store, StoreError};
 use shared::{AssetId, Digest, Explain, ReleaseId, RunId, Timestamp};
+use shared_crypto::SigningKey;
 use shared_ops::clock::SystemClock;
 
+use crate::bundle::{Bundle, certificate};
 use crate::containment::PeerGroup;
 use crate::decide::{Engine, InForce};
 use crate::journal::{Journal, JournalError};
 use crate::playbook::Subject;
+use crate::prove::{ProofCertificate, Subject as ProofSubject};
 use crate::repository::Repository;
 
 /// The repository as it ships.
@@ -43,6 +46,17 @@ pub(crate) fn solver() -> Option<Solver> {
     };
     let found = Solver::find(config);
     found.inspect_err(|error| println!("SKIPPED, nothing is proven here: {error}; {}", error.hint())).ok()
+}
+
+/// A certificate about `repository` that claims for it what is proven of the shipped one.
+pub(crate) fn certified(repository: &Repository) -> ProofCertificate {
+    let proven = certificate(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    ProofCertificate { subject: ProofSubject::of(repository).unwrap(), ..proven }
+}
+
+/// The repository as a bundle.
+pub(crate) fn bundle(repository: &Repository, version: u64, key: &SigningKey) -> Bundle {
+    Bundle::build(repository.clone(), certified(repository), version, key, Timestamp::EPOCH).unwrap()
 }
 
 /// The shipped policies in force.

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bundle;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod fuzz_seeds;

@@ -15,8 +15,8 @@ use shared_crypto::{PublicKey, SigningKey, TokenKey};
 use shared_ops::clock::SystemClock;
 use shared_store::SledStore;
 
+use crate::bundle;
 use crate::process::{binary, say, until};
-use crate::tidy::root;
 use crate::world::{Site, World, task};
 
 const ROUNDS: u32 = 2;
@@ -56,13 +56,10 @@ async fn until_serving(site: &Site, wanted: impl Fn(&Value) -> bool) -> Value {
     until("the site to serve the release", serves).await
 }
 
-/// The configuration of a response by the shipped policies on `target`, for these accounts.
+/// The configuration of a response on `target`, for these accounts.
 fn response(target: &str, principals: &BTreeSet<String>) -> String {
-    let policy_dir = root().join("policy-as-code");
-    let mut text = format!(
-        "[detection]\nmax_false_positive_rate_bp = 100\n[response]\npolicy_dir = '{}'\ntarget = {{ kind = '{target}' }}\n",
-        policy_dir.display()
-    );
+    let mut text =
+        format!("[detection]\nmax_false_positive_rate_bp = 100\n[response]\ntarget = {{ kind = '{target}' }}\n");
     for (principal, number) in principals.iter().zip(1..) {
         text += &format!(
             "[[response.accounts]]\nprincipal = '{principal}'\npeer_group = 'accounts'\npeers = 20\nasset = {{ asset_id = \
@@ -189,8 +186,6 @@ async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
     let world = World::start();
     let (mut site, released) = serving(&world, 0).await;
     let ([first, second], attackers) = site.attack();
-    let (status_code, problem) = site.http().get("/api/v1/runs").await;
-    assert_eq!((status_code, &problem["code"]), (409, &json!("response-off")));
     assert!(site.terminate());
 
     site.configure(&world.address(), &response("dry_run", &attackers));
@@ -228,7 +223,7 @@ async fn a_site_scores_contains_and_gives_back_and_its_log_proves_it() {
     for (kind, least) in [("task", 1), ("debit", debits), ("round", 2), ("release", 1), ("detection", 2)] {
         assert!(kinds.get(kind).is_some_and(|found| *found >= least), "{kind}: {kinds:?}");
     }
-    for kind in ["decision", "intent", "outcome", "rollback"] {
+    for kind in ["bundle", "decision", "intent", "outcome", "rollback"] {
         assert!(kinds.contains_key(kind), "{kind}: {kinds:?}");
     }
     assert!(site.terminate());
@@ -251,15 +246,49 @@ async fn turn_kill_switch(site: &Site) {
     assert_eq!(turn(false).await, (200, Value::Null));
 }
 
-/// What the site decided by the shipped policies is decided again as its log tells it.
+/// What the site decided by its policies is decided again as its log tells it.
 fn replays_as_recorded(site: &Site) {
     let exported = site.run(&["audit", "export", "--kind", "decision", "--kind", "rollback"]);
-    let policies = root().join("policy-as-code").display().to_string();
+    let policies = site.policies().display().to_string();
     let mut command = Command::new(binary("ringfence-policy"));
     command.args(["--format", "json", "replay", &policies, &policies, "--decisions", "-"]);
     let said = say(&mut command, exported.text.as_bytes());
     assert!(said.result["decisions"].as_u64().is_some_and(|decisions| decisions > 0), "{said:?}");
     assert_eq!(said.result["unreproduced"]["decisions"], json!(0), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_goes_over_to_a_newer_bundle_and_to_no_other() {
+    const VERSION: &str = "ringfence_policy_bundle_version";
+    const STRICTER: &str =
+        "@id(\"stricter\")\nforbid (principal, action, resource)\nwhen { context.blast_radius > 0 };\n";
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = Site::new(folder.path(), 0, "https://127.0.0.1:9");
+    site.serve();
+    let refused = async |site: &Site| {
+        let text = site.http().text("/metrics").await;
+        let count = text.lines().find_map(|line| line.strip_prefix("ringfence_policy_bundles_refused_total "));
+        count.map_or(0, |count| count.parse::<u32>().unwrap())
+    };
+    let serves = async |site: &Site, line: &str| {
+        let told = async || site.http().text("/metrics").await.lines().any(|told| told == line).then_some(());
+        until(line, told).await;
+    };
+    serves(&site, &format!("{VERSION} 1")).await;
+    bundle::put(&site.policies(), 2, &[("policies/40-today.cedar", STRICTER)]);
+    serves(&site, &format!("{VERSION} 2")).await;
+    let before = refused(&site).await;
+    std::fs::write(site.policies().join("policies/20-people.cedar"), "permit (principal, action, resource);").unwrap();
+    until("the changed file to be refused", async || (refused(&site).await > before).then_some(())).await;
+    serves(&site, &format!("{VERSION} 2")).await;
+    site.kill();
+    std::fs::remove_dir_all(site.policies()).unwrap();
+    site.serve();
+    serves(&site, &format!("{VERSION} 2")).await;
+    assert!(site.terminate());
+    let records = site.run(&["audit", "export", "--kind", "bundle"]);
+    let told = |what: &str| records.text.contains(what);
+    assert!(told("\"loaded\":1") && told("\"loaded\":2") && told("\"refused\":\"bundle-content\""), "{records:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use shared_crypto::digest_of;
 use shared_privacy::accountant::calibrate;
 use tempfile::TempDir;
 
+use crate::bundle;
 use crate::process::{Said, Serving, binary, say, until};
 
 /// The one task of a world.
@@ -216,6 +217,7 @@ impl Site {
         let name = profile.name.clone();
         let site = Self { folder: folder.join(&name), name, range: Range::new(profile, 7), serving: None };
         std::fs::create_dir_all(&site.folder).unwrap();
+        bundle::put(&site.policies(), 1, &[]);
         site.configure(coordinator, "");
         site
     }
@@ -226,25 +228,17 @@ impl Site {
         let text = format!(
             "participant_id = '{name}'\ndata_dir = '{}'\n[federation]\ncoordinator = '{coordinator}'\n[http]\n\
              listen = '127.0.0.1:0'\n[privacy.budget]\nepsilon = 8.0\ndelta = 1e-5\n[admission]\n\
-             max_epsilon = 1e6\npolicy_dir = '{policies}'\n[log]\nformat = 'json'\n{more}",
+             max_epsilon = 1e6\n[policy]\ndir = '{policies}'\npublic_key = '{key}'\n[log]\nformat = 'json'\n{more}",
             data.display(),
-            policies = self.admit_anything().display(),
+            policies = self.policies().display(),
+            key = bundle::key().public(),
         );
         std::fs::write(self.config(), text).unwrap();
     }
 
-    /// Policies of the site's own that admit every task: the tests' tasks spend ε to learn fast.
-    fn admit_anything(&self) -> PathBuf {
-        const SCHEMA: &str = "schema/admission.cedarschema";
-        let (shipped, own) =
-            (Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-as-code"), self.folder.join("policies"));
-        for part in ["schema", "admission"] {
-            std::fs::create_dir_all(own.join(part)).unwrap();
-        }
-        std::fs::copy(shipped.join(SCHEMA), own.join(SCHEMA)).unwrap();
-        let policy = "@id(\"admit.anything\")\npermit (principal, action, resource);\n";
-        std::fs::write(own.join("admission/10-anything.cedar"), policy).unwrap();
-        own
+    /// The policy repository of the site.
+    pub(crate) fn policies(&self) -> PathBuf {
+        self.folder.join("policies")
     }
 
     fn config(&self) -> PathBuf {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use policy_as_code::PolicyError;
+use policy_as_code::repository::Repository;
 use shared::store::Store;
 use shared::{Digest, RoundId, RoundNumber, TaskId};
 use shared_crypto::SigningKey;
@@ -10,7 +12,7 @@ use shared_store::MemoryStore;
 use super::*;
 use crate::config::Budget;
 use crate::ledger::Purpose;
-use crate::testing::{keeping, shared_noise_task, task};
+use crate::testing::{keeping, shared_noise_task, shipped_policies, task};
 
 /// A ledger with this budget, and the folder of its counter.
 struct Books {
@@ -32,7 +34,7 @@ fn conditions() -> AdmissionConfig {
 fn ask(task: &Task, limits: &AdmissionConfig, books: &Books) -> Result<Permission, SiteError> {
     let sources = BTreeSet::from(["postgres".to_owned()]);
     let (ledger, privacy) = (&books.ledger, &PrivacyConfig::default());
-    let terms = Terms { limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
+    let terms = Terms { limits, policies: None, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
     admit(task, &operator(), &terms)
 }
 
@@ -133,7 +135,8 @@ fn the_shipped_policy_admits_and_says_by_what() {
 fn a_task_whose_encodings_the_site_does_not_take_is_refused() {
     let (books, sources, limits) = (ledger(8.0), BTreeSet::new(), conditions());
     let (ledger, privacy) = (&books.ledger, &PrivacyConfig::default());
-    let terms = Terms { limits: &limits, encodings: &[EncodingKind::Int4], ledger, privacy, sources: &sources };
+    let encodings = &[EncodingKind::Int4];
+    let terms = Terms { limits: &limits, policies: None, encodings, ledger, privacy, sources: &sources };
     let refused = admit(&task(), &operator(), &terms);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::NoEncoding))), "{refused:?}");
 }
@@ -143,7 +146,8 @@ fn a_site_that_protects_principals_stays_away_from_tasks_that_protect_single_rec
     let (books, sources, limits) = (ledger(8.0), BTreeSet::from(["postgres".to_owned()]), conditions());
     let privacy = PrivacyConfig { unit: Protected::Entity, ..PrivacyConfig::default() };
     let (ledger, privacy) = (&books.ledger, &privacy);
-    let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
+    let encodings = &EncodingKind::ALL;
+    let terms = Terms { limits: &limits, policies: None, encodings, ledger, privacy, sources: &sources };
     let refused = admit(&task(), &operator(), &terms);
     assert!(matches!(refused, Err(SiteError::Admission(Refusal::WeakerUnit))), "{refused:?}");
     let mut by_entity = task();
@@ -159,7 +163,8 @@ fn a_site_takes_part_in_a_task_whose_noise_is_shared_only_where_it_said_so() {
     let asked = |shared_noise| {
         let privacy = PrivacyConfig { shared_noise, ..PrivacyConfig::default() };
         let (ledger, privacy) = (&books.ledger, &privacy);
-        let terms = Terms { limits: &limits, encodings: &EncodingKind::ALL, ledger, privacy, sources: &sources };
+        let encodings = &EncodingKind::ALL;
+        let terms = Terms { limits: &limits, policies: None, encodings, ledger, privacy, sources: &sources };
         admit(&shared_noise_task(&["site-1", "b", "c"]), &operator(), &terms)
     };
     assert!(!PrivacyConfig::default().shared_noise);
@@ -169,20 +174,26 @@ fn a_site_takes_part_in_a_task_whose_noise_is_shared_only_where_it_said_so() {
     asked(true).unwrap();
 }
 
-/// The limits of a site whose admission policy is `policies`.
-fn with_policy(folder: &tempfile::TempDir, policies: &str) -> AdmissionConfig {
-    let shipped = crate::testing::policy_dir().join("schema/admission.cedarschema");
-    for name in ["schema", "admission"] {
-        std::fs::create_dir_all(folder.path().join(name)).unwrap();
-    }
-    std::fs::copy(shipped, folder.path().join("schema/admission.cedarschema")).unwrap();
-    std::fs::write(folder.path().join("admission/site.cedar"), policies).unwrap();
-    AdmissionConfig { policy_dir: Some(folder.path().to_owned()), ..conditions() }
+/// The shipped policies, but with these in place of those that admit.
+fn with_policy(policies: &str) -> Result<Engine, PolicyError> {
+    let shipped = shipped_policies();
+    let others = shipped.files().filter(|(path, _)| !path.starts_with("admission/"));
+    let files = others.map(|(path, text)| (path.to_owned(), text.clone()));
+    let own = ("admission/site.cedar".to_owned(), policies.to_owned());
+    Engine::new(&Repository::from_files(files.chain([own])), None)
+}
+
+/// What the site answers by these policies of its own.
+fn ask_with(policies: &str, limits: &AdmissionConfig) -> Result<Permission, SiteError> {
+    let (engine, books, sources) = (with_policy(policies)?, ledger(8.0), BTreeSet::from(["postgres".to_owned()]));
+    let (ledger, privacy) = (&books.ledger, &PrivacyConfig::default());
+    let encodings = &EncodingKind::ALL;
+    let terms = Terms { limits, policies: Some(&engine), encodings, ledger, privacy, sources: &sources };
+    admit(&task(), &operator(), &terms)
 }
 
 #[test]
 fn the_sites_own_policy_refuses_by_name_and_reason() {
-    let folder = tempfile::tempdir().unwrap();
     let permit = r#"@id("yes") permit(principal, action, resource);"#;
     let cases = [
         (
@@ -207,25 +218,18 @@ fn the_sites_own_policy_refuses_by_name_and_reason() {
         ),
     ];
     for (policies, expected) in cases {
-        match refusal(&task(), &with_policy(&folder, &policies)) {
-            Refusal::Policy { by } => assert!(by.starts_with(expected), "{by}"),
-            other => panic!("{other}"),
+        match ask_with(&policies, &conditions()) {
+            Err(SiteError::Admission(Refusal::Policy { by })) => assert!(by.starts_with(expected), "{by}"),
+            other => panic!("{other:?}"),
         }
     }
 }
 
 #[test]
 fn no_policy_lifts_a_limit() {
-    let folder = tempfile::tempdir().unwrap();
-    let lax = with_policy(&folder, r#"@id("yes") permit(principal, action, resource);"#);
-    ask(&task(), &lax, &ledger(8.0)).unwrap();
-    let strict = AdmissionConfig { max_epsilon: 0.0, ..lax };
-    assert!(matches!(refusal(&task(), &strict), Refusal::TooExpensive { .. }));
-}
-
-#[test]
-fn a_policy_repository_that_does_not_load_refuses() {
-    let folder = tempfile::tempdir().unwrap();
-    let broken = with_policy(&folder, "permit(");
-    assert!(matches!(ask(&task(), &broken, &ledger(8.0)), Err(SiteError::Policy(_))));
+    let lax = r#"@id("yes") permit(principal, action, resource);"#;
+    assert_eq!(ask_with(lax, &conditions()).unwrap().policies, ["yes"]);
+    let strict = AdmissionConfig { max_epsilon: 0.0, ..conditions() };
+    let refused = ask_with(lax, &strict);
+    assert!(matches!(refused, Err(SiteError::Admission(Refusal::TooExpensive { .. }))), "{refused:?}");
 }

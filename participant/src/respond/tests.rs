@@ -14,7 +14,7 @@ use super::*;
 use crate::collect::{Collector, Format};
 use crate::feature;
 use crate::online::Online;
-use crate::testing::{Lone, Published, account, event, policy_dir, records};
+use crate::testing::{Lone, Published, account, event, records, shipped_policies};
 
 /// Remembers what it was asked to do.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Actuator for Recorder {
 }
 
 fn policies() -> Arc<InForce> {
-    Arc::new(InForce::new(Engine::load(&policy_dir(), None).unwrap()))
+    Arc::new(InForce::new(Engine::new(&shipped_policies(), None).unwrap()))
 }
 
 fn lone() -> Lone {

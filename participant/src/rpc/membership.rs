@@ -108,8 +108,10 @@ impl Membership {
             if site.admitted(&digest)?.is_some() {
                 return Ok(());
             }
+            let policies = site.policies()?.map(|served| served.in_force().engine());
             let terms = Terms {
                 limits: &site.config.admission,
+                policies: policies.as_deref(),
                 encodings: &site.config.federation.encodings,
                 ledger: &site.ledger,
                 privacy: &site.config.privacy,

@@ -25,7 +25,7 @@ fn main() -> Result<(), anyhow::Error> {
     let decisions = arguments.first().map_or(Ok(DECISIONS), |number| number.parse())?;
     let folder = tempfile::tempdir()?;
     let file = arguments.get(1).map_or_else(|| folder.path().join("decisions.jsonl"), PathBuf::from);
-    let base = Engine::load(Path::new(env!("CARGO_MANIFEST_DIR")), None)?;
+    let base = Engine::new(&Repository::read(Path::new(env!("CARGO_MANIFEST_DIR")))?, None)?;
     let head = Engine::new(&stricter()?, None)?;
     let took = timed(|| write(&file, &base, decisions))?.1;
     let megabytes = std::fs::metadata(&file)?.len() / 1_000_000;

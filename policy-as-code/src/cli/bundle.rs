@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 use shared::Clock;
-use shared::document::SignedDocument;
 use shared_crypto::{PublicKey, SigningKey};
 use shared_ops::cli::{Exit, Failure, Format, print};
 use shared_ops::clock::SystemClock;
 
 use crate::PolicyError;
-use crate::bundle::{MANIFEST_FILE, Manifest, build, verify};
+use crate::bundle::{Bundle, Manifest, certificate};
 use crate::repository::Repository;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BundleCommand {
-    /// Sign the repository's files as `bundle.json`
+    /// Sign the repository's files and its `proof.json` as `bundle.json`
     Build {
         /// Must rise with every bundle
         #[arg(long, value_name = "NUMBER")]
@@ -25,11 +24,11 @@ pub(super) enum BundleCommand {
         /// The Ed25519 key; made when the file is absent
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// Say what would be signed, and write nothing
+        /// Say what would be signed; make no key and write nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Check signature, files and version of `bundle.json`
+    /// Check signature, files, proof certificate and version of `bundle.json`
     Verify {
         /// The key that has to have signed
         #[arg(long, value_name = "HEX")]
@@ -40,44 +39,47 @@ pub(super) enum BundleCommand {
     },
 }
 
-/// A bundle that holds.
+/// A bundle that holds, or one that would.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Told {
     #[serde(flatten)]
-    manifest: &'a Manifest,
-    public_key: PublicKey,
+    manifest: Manifest,
+    public_key: Option<PublicKey>,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Manifest { version, digest, files, .. } = self.manifest;
-        write!(f, "version {version}, {} files\nbundle {digest}\nsigned by {}", files.len(), self.public_key)
+        let Manifest { version, digest, files, .. } = &self.manifest;
+        write!(f, "version {version}, {} files, proven\nbundle {digest}", files.len())?;
+        self.public_key.iter().try_for_each(|key| write!(f, "\nsigned by {key}"))
     }
 }
 
 pub(super) fn run(repo: &Path, command: &BundleCommand, format: Format) -> Result<(), anyhow::Error> {
-    let repository = Repository::read(repo).map_err(Failure::from)?;
-    let (manifest, public_key) = match command {
+    let told = match command {
         BundleCommand::Build { bundle_version, key, dry_run } => {
-            let key = SigningKey::load_or_create(key).map_err(Failure::from)?;
-            let signed = build(&repository, *bundle_version, &key, SystemClock.now()).map_err(Failure::from)?;
-            if !dry_run {
-                std::fs::write(repo.join(MANIFEST_FILE), serde_json::to_string_pretty(&signed)?)?;
-            }
-            (verify(&repository, &signed, &key.public(), None), key.public())
+            build(repo, *bundle_version, (!dry_run).then_some(key.as_path()))
         }
-        BundleCommand::Verify { public_key, in_force } => {
-            (verify(&repository, &read(repo)?, public_key, *in_force), *public_key)
-        }
+        BundleCommand::Verify { public_key, in_force } => verify(repo, public_key, *in_force),
     };
-    let manifest = manifest.map_err(|error| Failure::from(error).exit(Exit::Refused))?;
-    Ok(print(&Told { manifest: &manifest, public_key }, format)?)
+    let told = told.map_err(|error| Failure::from(error).exit(Exit::Refused))?;
+    Ok(print(&told, format)?)
 }
 
-/// The signed manifest in a repository.
-pub(super) fn read(repo: &Path) -> Result<SignedDocument, Failure> {
-    let path = repo.join(MANIFEST_FILE);
-    let unreadable = |reason: String| PolicyError::Read { path: path.display().to_string(), reason };
-    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-    Ok(serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?)
+/// Signs the repository; without a key, only says what would be signed.
+fn build(repo: &Path, version: u64, key: Option<&Path>) -> Result<Told, PolicyError> {
+    let (repository, certificate, now) = (Repository::read(repo)?, certificate(repo)?, SystemClock.now());
+    let Some(key) = key else {
+        return Ok(Told { manifest: Manifest::new(&repository, &certificate, version, now)?, public_key: None });
+    };
+    let key = SigningKey::load_or_create(key)?;
+    let bundle = Bundle::build(repository, certificate, version, &key, now)?;
+    bundle.write_manifest(repo)?;
+    Ok(Told { manifest: bundle.verify(&key.public())?, public_key: Some(key.public()) })
+}
+
+fn verify(repo: &Path, key: &PublicKey, in_force: Option<u64>) -> Result<Told, PolicyError> {
+    let manifest = Bundle::read(repo)?.verify(key)?;
+    in_force.map_or(Ok(()), |in_force| manifest.succeeds(in_force))?;
+    Ok(Told { manifest, public_key: Some(*key) })
 }

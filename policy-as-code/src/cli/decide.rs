@@ -15,6 +15,7 @@ use shared_ops::cli::{Exit, Failure, Format, print};
 use crate::PolicyError;
 use crate::decide::Engine;
 use crate::decide::comparison::compare;
+use crate::repository::Repository;
 
 /// How many requests `--bench` reads.
 const MAX_REQUESTS: usize = 1_000_000;
@@ -63,7 +64,7 @@ pub(super) fn decide(
     requests: &Requests,
     format: Format,
 ) -> Result<(), anyhow::Error> {
-    let engine = Engine::load(repo, site).map_err(Failure::from)?;
+    let engine = Repository::read(repo).and_then(|repository| Engine::new(&repository, site)).map_err(Failure::from)?;
     let asked = read(&requests.requests)?;
     if requests.bench {
         return bench(&engine, asked, Duration::from_secs(requests.seconds), format);

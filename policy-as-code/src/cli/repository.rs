@@ -39,7 +39,6 @@ impl fmt::Display for Checked {
 pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
     let repository = Repository::read(repo).map_err(Failure::from)?;
     let engine = Engine::new(&repository, None).map_err(Failure::from)?;
-    let admission = Admission::new(&repository).map_err(Failure::from)?;
     let mut policies: BTreeSet<String> = engine.policies().places().keys().cloned().collect();
     for site in repository.sites() {
         let engine = Engine::new(&repository, Some(&site)).map_err(Failure::from)?;
@@ -49,7 +48,7 @@ pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
         bundle: engine.bundle(),
         policies: policies.len(),
         sites: repository.sites().len(),
-        admission_policies: admission.policies().places().len(),
+        admission_policies: engine.admission().policies().places().len(),
         invariants: engine.invariants().ids().len(),
         playbooks: engine.playbooks().len(),
     };

@@ -7,16 +7,21 @@ use shared_ops::health::Health;
 use shared_ops::{Secret, metrics, shutdown, telemetry};
 use tokio::net::TcpListener;
 
+use crate::bundle::{Folder, Served};
 use crate::config::Config;
-use crate::decide::{Engine, InForce};
-use crate::repository::Repository;
-use crate::{bundle, http};
+use crate::http;
 
 pub(super) fn serve(config: &Config, format: Format) -> Result<(), anyhow::Error> {
     telemetry::init(config.log.format, &config.log.filter).map_err(Failure::from)?;
     let token = config.http.token.clone().ok_or_else(no_token)?;
-    let engine = load(config)?;
-    tokio::runtime::Runtime::new()?.block_on(answer(config, engine, token, format))
+    let folder = Folder {
+        root: config.repo.clone(),
+        site: config.site.clone(),
+        key: config.bundle.public_key.ok_or_else(no_key)?,
+        kept: config.bundle.kept.clone(),
+    };
+    let served = Served::open(folder, None).map_err(|error| Failure::from(error).exit(Exit::Refused))?;
+    tokio::runtime::Runtime::new()?.block_on(answer(config, Arc::new(served), token, format))
 }
 
 fn no_token() -> Failure {
@@ -24,24 +29,24 @@ fn no_token() -> Failure {
     Failure::new("config-no-token", hint, "decisions are not served without a bearer token")
 }
 
-fn load(config: &Config) -> Result<Engine, Failure> {
-    let repository = Repository::read(&config.repo)?;
-    if let Some(key) = &config.bundle.public_key {
-        let manifest = super::bundle::read(&config.repo)?;
-        bundle::verify(&repository, &manifest, key, None).map_err(|error| Failure::from(error).exit(Exit::Refused))?;
-    }
-    Ok(Engine::new(&repository, config.site.as_deref())?)
+fn no_key() -> Failure {
+    let hint = "set `bundle.public_key` in the configuration to the key that `ringfence-policy bundle build` prints";
+    Failure::new("config-no-key", hint, "policies are not served without the key that has to have signed them")
 }
 
-async fn answer(config: &Config, engine: Engine, token: Secret, format: Format) -> Result<(), anyhow::Error> {
+async fn answer(config: &Config, served: Arc<Served>, token: Secret, format: Format) -> Result<(), anyhow::Error> {
     let stop = shutdown::on_signals();
     let health = Health::new(&["policies"]);
     let body_bytes = usize::try_from(config.http.body_bytes).unwrap_or(usize::MAX);
-    let router = http::router(Arc::new(InForce::new(engine)), token, body_bytes, health.clone(), metrics::install());
+    let metrics = metrics::install();
+    let router = http::router(Arc::clone(served.in_force()), token, body_bytes, health.clone(), metrics);
     let listener = TcpListener::bind(config.http.listen).await.map_err(|error| occupied(config, error))?;
     print(&listener.local_addr()?, format)?;
     health.set_ready("policies", true);
-    Ok(shutdown::serve(listener, router, stop).await?)
+    let following = tokio::spawn(served.follow(stop.clone()));
+    let ended = shutdown::serve(listener, router, stop).await;
+    following.abort();
+    Ok(ended?)
 }
 
 fn occupied(config: &Config, error: std::io::Error) -> Failure {

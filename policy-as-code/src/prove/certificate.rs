@@ -10,7 +10,6 @@ use shared::Digest;
 
 use super::{NO_ADMISSION_ERROR, NO_ERROR, Names};
 use crate::PolicyError;
-use crate::admission::Admission;
 use crate::decide::Engine;
 use crate::invariant::Invariants;
 use crate::repository::Repository;
@@ -60,9 +59,9 @@ impl ProofCertificate {
         if let Some(part) = self.subject.difference(&Subject::of(repository)?) {
             return Err(PolicyError::CertificateSubject { part });
         }
-        let (engine, admission) = (Engine::new(repository, None)?, Admission::new(repository)?);
+        let engine = Engine::new(repository, None)?;
         let contained = engine.policies().environments().len();
-        let admitted = admission.policies().environments().len();
+        let admitted = engine.admission().policies().environments().len();
         let invariants = engine.invariants().ids().into_iter().chain([NO_ERROR.to_owned()]);
         let claims = invariants.chain(claims_of_sites(repository, engine.invariants())).map(|id| (id, contained));
         let mut claims = claims.chain([(NO_ADMISSION_ERROR.to_owned(), admitted)]);

@@ -8,7 +8,6 @@ use participant::collect::{Collector, Format};
 use participant::config::Account;
 use participant::online::{Raised, Taken};
 use participant::respond::Response;
-use policy_as_code::decide::{Engine, InForce};
 use policy_as_code::playbook::{RunEvent, RunState, StepPhase, StepState};
 use shared::audit::AuditKind;
 use shared_audit::verify_receipt;
@@ -29,8 +28,7 @@ pub(crate) async fn answer(member: &Member, postgres: Option<&str>) -> Result<()
     };
     describe(member, &raised);
     let target = Target::prepare(&member.site, &account, postgres).await?;
-    let policy_dir = member.site.config.response.policy_dir.as_deref().context("no policy repository")?;
-    let policies = Arc::new(InForce::new(Engine::load(policy_dir, None)?));
+    let policies = Arc::clone(member.site.policies()?.context("no policy repository")?.in_force());
     let response = Response::new(Arc::clone(&member.site), policies, target.actuator())?;
     contain(member, &raised, &response, &target).await?;
     target.leave().await

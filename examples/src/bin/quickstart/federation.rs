@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use coordinator::Running;
 use participant::collect::{Collector, Format, ingest};
-use participant::config::{Account, Budget, Config, Target};
+use participant::config::{Account, Budget, Config, PolicyConfig, Target};
 use participant::feature;
 use participant::online::Online;
 use participant::records::{Records, keep_labels};
 use participant::rpc::{self, Credentials, Latest, Membership, Outcome};
 use participant::serve::Installed;
 use participant::site::{Randomness, Site};
+use policy_as_code::bundle::{Bundle, certificate};
+use policy_as_code::repository::Repository;
 use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
 use shared::document::SignedDocument;
@@ -25,7 +27,7 @@ use shared::participation::Participation;
 use shared::privacy::{Guarantee, PrivacyUnit};
 use shared::task::{Deadlines, ModelSpec, PrivacyTerms, Recipe, ReleaseGates, Task, TrainingMechanism};
 use shared::{AssetId, Clock, TaskId, Timestamp};
-use shared_crypto::digest_of;
+use shared_crypto::{SigningKey, digest_of};
 use shared_ops::clock::SystemClock;
 use shared_privacy::accountant::calibrate;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -77,9 +79,10 @@ impl Federation {
         sources: Vec<Source>,
         seed: u64,
     ) -> Result<Vec<Member>, anyhow::Error> {
+        let policy = sign_policies(&folder.join("policies"), self.clock.now())?;
         let mut members = Vec::new();
         for source in sources {
-            let config = self.config(folder.join(source.name.as_str()), &source)?;
+            let config = self.config(folder.join(source.name.as_str()), &source, policy.clone())?;
             let (clock, randomness) = (Arc::clone(&self.clock), Randomness::Demonstration(seed));
             let opened = spawn_blocking(move || open(config, clock, randomness, source)).await??;
             members.push(self.enrol(opened).await?);
@@ -88,7 +91,7 @@ impl Federation {
         Ok(members)
     }
 
-    fn config(&self, data_dir: PathBuf, source: &Source) -> Result<Config, anyhow::Error> {
+    fn config(&self, data_dir: PathBuf, source: &Source, policy: PolicyConfig) -> Result<Config, anyhow::Error> {
         let mut config = Config { participant_id: Some(source.name.clone()), data_dir, ..Config::default() };
         let port = self.running.addresses.federation.port();
         config.federation.coordinator = format!("https://localhost:{port}");
@@ -97,7 +100,7 @@ impl Federation {
         config.privacy.budget = Budget { epsilon: CEILING.epsilon, delta: Some(CEILING.delta) };
         config.admission.max_epsilon = CEILING.epsilon;
         config.response.target = Target::Embedded;
-        config.response.policy_dir = Some(policy_dir()?);
+        config.policy = policy;
         let peers = u32::try_from(source.principals.len())?;
         let accounts = (1_u32..).zip(&source.principals).map(|(number, principal)| account(number, principal, peers));
         config.response.accounts = accounts.collect::<Result<_, anyhow::Error>>()?;
@@ -205,10 +208,14 @@ fn account(number: u32, principal: &str, peers: u32) -> Result<Account, anyhow::
     Ok(Account { principal: principal.to_owned(), asset, peer_group: "accounts".to_owned(), peers, maintenance: false })
 }
 
-/// The policy repository that comes with Ringfence.
-fn policy_dir() -> Result<PathBuf, anyhow::Error> {
+/// Signs the policy repository that comes with Ringfence, and its certificate, for all sites.
+fn sign_policies(folder: &Path, now: Timestamp) -> Result<PolicyConfig, anyhow::Error> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join("policy-as-code"));
-    beside.filter(|path| path.join("policies").exists()).context("the policy repository `policy-as-code` is missing")
+    let shipped = beside.context("the policy repository `policy-as-code` is missing")?;
+    let key = SigningKey::generate()?;
+    let bundle = Bundle::build(Repository::read(&shipped)?, certificate(&shipped)?, 1, &key, now)?;
+    bundle.write(folder)?;
+    Ok(PolicyConfig { dir: Some(folder.to_owned()), public_key: Some(key.public()), site: None })
 }
 
 fn task(members: &[Member], seed: u64, now: Timestamp) -> Result<Task, anyhow::Error> {

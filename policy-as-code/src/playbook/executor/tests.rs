@@ -46,7 +46,7 @@ impl Journal for StoredJournal {
     fn record(&self, kind: AuditKind, content: Value) -> Result<u64, JournalError> {
         let index = self.store.scan("journal", b"", 100_000).map_or(0, |entries| entries.len());
         let batch = Batch::new().put(Key::new("journal", format!("{index:08}")), content.to_string());
-        self.store.apply(batch).map_err(|error| JournalError { kind: "test", reason: error.to_string() })?;
+        self.store.apply(batch).map_err(|error| JournalError { reason: error.to_string() })?;
         self.trace.note(format!("{kind:?} {}", content["step"]));
         Ok(u64::try_from(index).unwrap())
     }
