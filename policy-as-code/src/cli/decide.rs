@@ -83,7 +83,7 @@ fn bench(
     format: Format,
 ) -> Result<(), anyhow::Error> {
     let requests = requests.take(MAX_REQUESTS).collect::<Result<Vec<_>, _>>()?;
-    let comparison = compare(engine, &requests, each, Instant::now).map_err(Failure::from)?;
+    let comparison = compare(engine, &[], &requests, each, Instant::now).map_err(Failure::from)?;
     Ok(print(&comparison, format)?)
 }
 

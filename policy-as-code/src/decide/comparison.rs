@@ -1,4 +1,4 @@
-//! Decisions beside plain Cedar's: whether they agree, and how long each takes.
+//! Decisions beside plain Cedar's and other engines': whether they agree, and how long each takes.
 //!
 //! All are measured in one thread, in turn for a short time each, so that whatever else the machine does meets all of
 //! them. It reads no clock of its own.
@@ -62,6 +62,18 @@ pub enum ComparisonError {
         /// Cedar's.
         cedar: Box<Decision>,
     },
+    /// A peer decides otherwise.
+    #[error("request {number} is decided as {ours}, by {engine} as {theirs}")]
+    PeerDiffers {
+        /// Which request, from 1.
+        number: usize,
+        /// Our tier.
+        ours: Tier,
+        /// What decides otherwise.
+        engine: &'static str,
+        /// Its tier.
+        theirs: Tier,
+    },
 }
 
 impl Explain for ComparisonError {
@@ -69,6 +81,7 @@ impl Explain for ComparisonError {
         match self {
             Self::NoRequest => "decide-no-request",
             Self::Differs { .. } => "decide-differs",
+            Self::PeerDiffers { .. } => "decide-peer-differs",
         }
     }
 
@@ -78,6 +91,7 @@ impl Explain for ComparisonError {
             Self::Differs { .. } => {
                 "do not serve these policies; report them with the request, this is a fault of Ringfence"
             }
+            Self::PeerDiffers { .. } => "give the peer policies that say the same",
         }
     }
 }
@@ -98,15 +112,25 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Decides every request both ways, then measures each way for `each` or a little longer, by the clock `now`.
+/// Another engine, with policies that say the same.
+#[derive(Clone, Copy)]
+pub struct Peer<'a> {
+    /// What it is called.
+    pub engine: &'static str,
+    /// The widest tier at which it allows a request.
+    pub tier: &'a dyn Fn(&DecisionRequest) -> Tier,
+}
+
+/// Decides every request in each way, then measures each way for `each` or a little longer, by the clock `now`.
 pub fn compare(
     engine: &Engine,
+    peers: &[Peer<'_>],
     requests: &[DecisionRequest],
     each: Duration,
     now: fn() -> Instant,
 ) -> Result<Comparison, ComparisonError> {
-    agree(engine, requests)?;
-    let mut contenders = [
+    agree(engine, peers, requests)?;
+    let ways = [
         Contender::new("ringfence", |request| time(now, || engine.decide(request))),
         Contender::new("cedar", |request| time(now, || engine.decide_by_cedar(request))),
         Contender::new("cedar, its requests prepared", |request| {
@@ -114,6 +138,8 @@ pub fn compare(
             time(now, || engine.decide_by(request, |tier| engine.policies.answer_by_cedar(prepared.at(tier))))
         }),
     ];
+    let peers = peers.iter().map(|peer| Contender::new(peer.engine, |request| time(now, || (peer.tier)(request))));
+    let mut contenders: Vec<_> = ways.into_iter().chain(peers).collect();
     loop {
         contenders.iter_mut().for_each(|contender| contender.take_turn(requests));
         if contenders.iter().all(|contender| contender.took >= each) {
@@ -123,11 +149,17 @@ pub fn compare(
     }
 }
 
-fn agree(engine: &Engine, requests: &[DecisionRequest]) -> Result<(), ComparisonError> {
+fn agree(engine: &Engine, peers: &[Peer<'_>], requests: &[DecisionRequest]) -> Result<(), ComparisonError> {
     for (request, number) in requests.iter().zip(1..) {
         let (ours, cedar) = (engine.decide(request), engine.decide_by_cedar(request));
         if ours != cedar {
             return Err(ComparisonError::Differs { number, ours: Box::new(ours), cedar: Box::new(cedar) });
+        }
+        for Peer { engine, tier } in peers {
+            let (ours, theirs) = (ours.tier, tier(request));
+            if ours != theirs {
+                return Err(ComparisonError::PeerDiffers { number, ours, engine, theirs });
+            }
         }
     }
     if requests.is_empty() { Err(ComparisonError::NoRequest) } else { Ok(()) }
@@ -163,7 +195,7 @@ impl Prepared {
 }
 
 /// How long `decide` takes, and what it yields to be taken down.
-fn time(now: fn() -> Instant, decide: impl FnOnce() -> Decision) -> Duration {
+fn time<T>(now: fn() -> Instant, decide: impl FnOnce() -> T) -> Duration {
     let before = now();
     drop(black_box(decide()));
     now().duration_since(before)
@@ -225,8 +257,9 @@ mod tests {
     #[test]
     fn every_way_to_decide_is_measured_on_requests_that_are_decided_alike() {
         let requests = ContainmentAction::ALL.map(request);
-        let comparison = compare(&engine(), &requests, Duration::ZERO, Instant::now).unwrap();
-        assert_eq!((comparison.requests, comparison.figures.len()), (5, 3));
+        let peer = Peer { engine: "another", tier: &|request| engine().decide(request).tier };
+        let comparison = compare(&engine(), &[peer], &requests, Duration::ZERO, Instant::now).unwrap();
+        assert_eq!((comparison.requests, comparison.figures.len()), (5, 4));
         for figures in &comparison.figures {
             assert!(figures.decisions > 0 && figures.per_second > 0.0, "{figures:?}");
             assert!(figures.p50_ns > 0 && figures.p50_ns <= figures.p99_ns, "{figures:?}");
@@ -235,8 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_decides_otherwise_is_not_measured() {
+        let peer = Peer { engine: "another", tier: &|_| Tier::AlertOnly };
+        let differs =
+            compare(&engine(), &[peer], &[request(ContainmentAction::Throttle)], Duration::ZERO, Instant::now);
+        let error = differs.unwrap_err();
+        assert_eq!(error.to_string(), "request 1 is decided as automated, by another as alert_only");
+    }
+
+    #[test]
     fn without_requests_there_is_nothing_to_measure() {
-        let nothing = compare(&engine(), &[], Duration::ZERO, Instant::now);
+        let nothing = compare(&engine(), &[], &[], Duration::ZERO, Instant::now);
         assert!(matches!(nothing, Err(ComparisonError::NoRequest)));
     }
 }

@@ -1,19 +1,22 @@
 //! Decisions per second and how long one takes, beside plain Cedar: on the policies as they ship, and on 2,100 of a large
-//! site. A decision is the whole ladder of tiers, with the ids of the policies that decided. Every request is first
-//! decided both ways; the run fails where the decisions differ.
+//! site. A decision is the whole ladder of tiers, with the ids of the policies that decided. Beside the shipped policies
+//! stands what regorus makes of the same in Rego (`shipped.rego`), asked as a veto is. Every request is first decided each
+//! way; the run fails where the decisions differ.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use policy_as_code::decide::Engine;
-use policy_as_code::decide::comparison::compare;
+use policy_as_code::decide::comparison::{Peer, compare};
 use policy_as_code::repository::Repository;
+use policy_as_code_rego::Veto;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use shared::asset::{Asset, Criticality};
 use shared::decision::{ContainmentAction, DecisionContext, DecisionRequest, Requester};
+use shared::detection::Tier;
 use shared::{AssetId, ReleaseId};
 
 const POLICIES: usize = 2_100;
@@ -140,14 +143,22 @@ fn requests(count: usize) -> Result<Vec<DecisionRequest>, Box<dyn std::error::Er
     (0..count).map(request).collect()
 }
 
+/// The widest tier that no rule denies. An error denies.
+fn tier_by_rego(rules: &Veto, request: &DecisionRequest) -> Tier {
+    let allowed = |tier: &Tier| rules.vetoes(request, *tier).is_ok_and(|said| said.is_empty());
+    Tier::WIDEST_FIRST.into_iter().find(allowed).unwrap_or(Tier::AlertOnly)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this measures time")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for (policies, count) in [(0, 10_000), (POLICIES, 1_000)] {
+    let rules = Veto::parse([("shipped.rego", include_str!("shipped.rego"))])?;
+    let regorus = Peer { engine: "regorus", tier: &|request| tier_by_rego(&rules, request) };
+    for (policies, peers, count) in [(0, &[regorus][..], 10_000), (POLICIES, &[], 1_000)] {
         let repository = repository(policies)?;
         let before = Instant::now();
         let engine = Engine::new(&repository, None)?;
         println!("loaded in {:.1?}", before.elapsed());
-        println!("{}\n", compare(&engine, &requests(count)?, EACH, Instant::now)?);
+        println!("{}\n", compare(&engine, peers, &requests(count)?, EACH, Instant::now)?);
     }
     Ok(())
 }
