@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use policy_as_code::bundle::Source;
 use serde::{Deserialize, Serialize};
 use shared_ops::telemetry::LogConfig;
 
@@ -20,6 +21,10 @@ pub struct Config {
     pub admin: Admin,
     /// Who is let in.
     pub enrolment: Enrolment,
+    /// The policies that say who may do what, and which releases may become the latest: a bundle, looked at every ten
+    /// seconds. Without any, those decide that ship.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Source>,
     /// What is refused for being too much.
     pub limits: Limits,
     /// What is logged, to stderr.
@@ -54,13 +59,13 @@ pub struct Admin {
 pub struct AdminToken {
     /// Who bears it, as the audit log names it.
     pub name: String,
-    /// What it may do.
+    /// What it is to the policies.
     pub role: Role,
     /// Holds the token; `tokens/NAME.token` in `data_dir` when not set, and made when absent.
     pub file: Option<PathBuf>,
 }
 
-/// What the bearer of a token may do. Each role may do all that the ones before it may.
+/// What the bearer of a token is to the policies. Each role is all that the ones before it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -144,6 +149,7 @@ impl Default for Config {
             federation: Federation::default(),
             admin: Admin::default(),
             enrolment: Enrolment::default(),
+            policy: None,
             limits: Limits::default(),
             log: LogConfig::default(),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use policy_as_code::PolicyError;
 use shared::aggregate::AggregateError;
 use shared::canonical::CanonicalError;
 use shared::encoding::EncodingError;
@@ -140,6 +141,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The policies cannot be worked with.
+    #[error(transparent)]
+    Policies(#[from] PolicyError),
+    /// The policies do not permit it.
+    #[error("this federation's policies refuse it: {by}")]
+    Policy {
+        /// The policies that refused, with their reasons.
+        by: String,
+    },
     /// A limit is reached.
     #[error("no more than {limit} {what} at a time")]
     Busy {
@@ -235,6 +245,8 @@ impl Explain for Error {
             Self::PageAfter(_) => "page-after",
             Self::Reason { .. } => "reason",
             Self::AdminToken { .. } => "config-admin-token",
+            Self::Policies(error) => error.code(),
+            Self::Policy { .. } => "policy-refused",
             Self::Busy { .. } => "busy",
             Self::Unavailable => "unavailable",
             Self::Damaged { .. } => "store-damaged",
@@ -282,6 +294,11 @@ impl Explain for Error {
             Self::PageAfter(_) => "give the `next` of the page before as `after`, or leave it out",
             Self::Reason { .. } => "say why, for the audit log and for whoever asks later",
             Self::AdminToken { .. } => "mend `admin.tokens` in the configuration",
+            Self::Policies(error) => error.hint(),
+            Self::Policy { .. } => {
+                "use a token of another role, which the operator lists under `admin.tokens`, or change `governance/` in the \
+                 policy repository"
+            }
             Self::Busy { .. } => "try again in a moment, or raise the limit in the configuration",
             Self::Unavailable => "try again in a moment",
             Self::Damaged { .. } => "restore the data folder from a backup; do not edit it",
@@ -329,7 +346,9 @@ impl Error {
             Self::NotRecomputed { .. } => Class::Missing,
             Self::UnknownRelease(_) | Self::UnknownParams(_) => Class::Missing,
             Self::Busy { .. } => Class::Busy,
+            Self::Policy { .. } => Class::Denied,
             Self::Wire(_) | Self::Damaged { .. } | Self::System { .. } | Self::AdminToken { .. } => Class::Internal,
+            Self::Policies(_) => Class::Internal,
         }
     }
 }

@@ -17,12 +17,12 @@ mod watch;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use shared::store::Store;
 use shared_ops::auth::BearerScheme;
 use shared_ops::health::{Health, probes};
@@ -37,6 +37,7 @@ use self::access::Actor;
 use self::idempotency::Answers;
 pub(crate) use self::idempotency::RUNNING;
 use crate::error::Class;
+use crate::governance::Governance;
 use crate::guard::Guarded;
 use crate::{Coordinator, Error};
 
@@ -95,6 +96,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The whole HTTP interface: the API behind the tokens, and the probes and the description in front of it.
 pub(crate) async fn router(
     coordinator: Arc<Coordinator>,
+    governance: Arc<Governance>,
     tokens: Vec<(Secret, Actor)>,
     health: Health,
     metrics: MetricsHandle,
@@ -107,7 +109,8 @@ pub(crate) async fn router(
         .layer(DefaultBodyLimit::max(limit))
         .layer(from_fn_with_state(Arc::clone(&coordinator), access::audited))
         .layer(from_fn_with_state(answers, idempotency::once))
-        .layer(from_fn_with_state(coordinator, access::authorise));
+        .layer(from_fn_with_state(coordinator, access::authorise))
+        .layer(Extension(governance));
     Ok(auth::bearers(api, tokens)
         .route("/openapi.json", get(|| async { axum::Json(openapi) }))
         .merge(probes(health, metrics))

@@ -15,6 +15,7 @@ pub mod core;
 mod durable;
 pub mod enrol;
 mod error;
+mod governance;
 mod guard;
 mod heaps;
 mod http;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::LocalDisk;
 use crate::config::Config;
 use crate::coordinator::Coordinator;
+use crate::governance::Governance;
 use crate::guard::Guarded;
 use crate::keys::Keys;
 use crate::rpc::Rpc;
@@ -76,16 +77,19 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, stop: CancellationToke
     let health = Health::new(&[STORE, FEDERATION]);
     let coordinator = open(&config, clock, stop.clone()).await?;
     health.set_ready(STORE, true);
+    let governance = govern(&config, &coordinator).await?;
     let tokens = http::access::tokens(&config)?;
     let federation = bind(config.federation.listen).await?;
     let admin = bind(config.admin.listen).await?;
     let addresses = Addresses { federation: address(&federation)?, admin: address(&admin)? };
     publish(&config.data_dir, &addresses)?;
-    let router = http::router(Arc::clone(&coordinator), tokens, health.clone(), counted).await?;
+    let router =
+        http::router(Arc::clone(&coordinator), Arc::clone(&governance), tokens, health.clone(), counted).await?;
     let servers = vec![
         tokio::spawn(serve_federation(Arc::clone(&coordinator), federation, stop.clone())),
         tokio::spawn(serve_admin(admin, router, stop.clone())),
         tokio::spawn(care(Arc::clone(&coordinator), health.clone(), stop.clone())),
+        tokio::spawn(follow(governance, stop.clone())),
     ];
     health.set_ready(FEDERATION, true);
     tracing::info!(federation = %addresses.federation, admin = %addresses.admin, "coordinator started");
@@ -103,6 +107,17 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, stop: CancellationToken) -
         Coordinator::open(store, disk, clock, keys, config.enrolment, config.limits, stop)
     });
     Ok(Arc::new(opened.await.map_err(|_| Error::Unavailable)??))
+}
+
+async fn govern(config: &Config, coordinator: &Arc<Coordinator>) -> Result<Arc<Governance>, Error> {
+    let (config, coordinator) = (config.clone(), Arc::clone(coordinator));
+    let opened = tokio::task::spawn_blocking(move || Governance::open(&config, &coordinator));
+    Ok(Arc::new(opened.await.map_err(|_| Error::Unavailable)??))
+}
+
+async fn follow(governance: Arc<Governance>, stop: CancellationToken) -> Result<(), Error> {
+    governance.follow(stop).await;
+    Ok(())
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Error> {

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use policy_as_code::admission::{Admission, Answer, Request};
 use policy_as_code::decide::Engine;
+use policy_as_code::governance::{AdmissionRequest, Governance, Request};
 use shared::encoding::{self, EncodingKind};
 use shared::privacy::{Guarantee, Mechanism, PrivacyUnit};
 use shared::task::{Task, TrainingMechanism};
@@ -115,7 +115,7 @@ impl Explain for Refusal {
             Self::OtherWidth { .. } => "ask the operator for a model with one input per feature of the view",
             Self::NoEncoding => "add one of the task's encodings to `federation.encodings`",
             Self::Policy { .. } => {
-                "ask the operator for other terms, or change `admission/` in the policy repository of `policy.dir`"
+                "ask the operator for other terms, or change `governance/` in the policy repository of `policy.dir`"
             }
             Self::ModelTooLarge { .. } => "raise `admission.max_params` if this machine can train it",
         }
@@ -164,7 +164,7 @@ pub fn admit(task: &Task, operator: &PublicKey, terms: &Terms<'_>) -> Result<Per
         return Err(Refusal::BudgetTooSmall { needed, budget }.into());
     }
     let operator_key = operator.to_string();
-    admit_by_policy(&Request { operator_key: &operator_key, task, epsilon, sources }, *policies)
+    admit_by_policy(AdmissionRequest { operator_key: &operator_key, task, epsilon, sources }, *policies)
 }
 
 /// Refuses a task that is private only as long as others are honest, where this site counts on nobody.
@@ -173,35 +173,20 @@ pub(crate) fn admit_trust(task: &Task, privacy: &PrivacyConfig) -> Result<(), Re
     if is_shared && !privacy.shared_noise { Err(Refusal::SharedNoise) } else { Ok(()) }
 }
 
-fn admit_by_policy(request: &Request<'_>, policies: Option<&Engine>) -> Result<Permission, SiteError> {
+fn admit_by_policy(request: AdmissionRequest<'_>, policies: Option<&Engine>) -> Result<Permission, SiteError> {
     match policies {
-        Some(engine) => permission(engine.admission(), request),
-        None => permission(&Admission::shipped()?, request),
+        Some(engine) => permission(engine.governance(), request),
+        None => permission(&Governance::shipped()?, request),
     }
 }
 
-fn permission(admission: &Admission, request: &Request<'_>) -> Result<Permission, SiteError> {
-    let answer = admission.decide(request);
+fn permission(governance: &Governance, request: AdmissionRequest<'_>) -> Result<Permission, SiteError> {
+    let answer = governance.decide(&Request::Admit(request));
     if !answer.allowed {
-        return Err(Refusal::Policy { by: refusers(&answer) }.into());
+        return Err(Refusal::Policy { by: answer.refusers() }.into());
     }
     let policies = answer.policies.into_iter().map(|policy| policy.id).collect();
-    Ok(Permission { policies, bundle: admission.bundle() })
-}
-
-/// Who refused, in words.
-fn refusers(answer: &Answer) -> String {
-    if !answer.errors.is_empty() {
-        return format!("it cannot be evaluated: {}", answer.errors.join("; "));
-    }
-    let named = answer.policies.iter().map(|policy| match &policy.reason {
-        Some(reason) => format!("`{}`, since {reason}", policy.id),
-        None => format!("`{}`", policy.id),
-    });
-    match named.collect::<Vec<_>>() {
-        named if named.is_empty() => "no policy permits it".to_owned(),
-        named => named.join("; "),
-    }
+    Ok(Permission { policies, bundle: governance.bundle() })
 }
 
 fn admit_model(task: &Task, conditions: &AdmissionConfig) -> Result<(), SiteError> {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use policy_as_code::bundle::Source;
 use serde::{Deserialize, Serialize};
 use shared::asset::Asset;
 use shared::encoding::EncodingKind;
 use shared::{Explain, ParticipantId, TaskId};
-use shared_crypto::PublicKey;
 use shared_ops::Secret;
 use shared_ops::telemetry::LogConfig;
 
@@ -33,7 +33,9 @@ pub struct Config {
     /// What a task must look like for this site to take part.
     pub admission: AdmissionConfig,
     /// The policies that decide, beside these limits, what this site takes part in and does.
-    pub policy: PolicyConfig,
+    /// Without any, every detection stays an alert, and the policies that ship decide on tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Source>,
     /// When an event becomes a detection.
     pub detection: DetectionConfig,
     /// What is done about a detection.
@@ -52,7 +54,7 @@ impl Default for Config {
             federation: FederationConfig::default(),
             privacy: PrivacyConfig::default(),
             admission: AdmissionConfig::default(),
-            policy: PolicyConfig::default(),
+            policy: None,
             detection: DetectionConfig::default(),
             response: ResponseConfig::default(),
             http: HttpConfig::default(),
@@ -95,12 +97,6 @@ impl Config {
         let rate = self.detection.max_false_positive_rate_bp;
         check(rate < 10_000, "detection.max_false_positive_rate_bp", "is not 0 to 9999")?;
         check(self.detection.reasons <= MAX_REASONS, "detection.reasons", "is above 100")?;
-        let is_signed = self.policy.dir.is_none() || self.policy.public_key.is_some();
-        check(
-            is_signed,
-            "policy.public_key",
-            "is missing, and without it nothing tells whose policies `policy.dir` has",
-        )?;
         self.response.validate()
     }
 }
@@ -191,19 +187,6 @@ impl Default for AdmissionConfig {
     fn default() -> Self {
         Self { max_epsilon: 2.0, max_params: 1_000_000 }
     }
-}
-
-/// Where the site's policies come from.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PolicyConfig {
-    /// The policy repository, with its `proof.json` and `bundle.json`. Without one, every detection stays an alert, and the
-    /// admission policy that ships decides on tasks.
-    pub dir: Option<PathBuf>,
-    /// The key that has to have signed the bundle.
-    pub public_key: Option<PublicKey>,
-    /// The site whose own policies hold beside those of all sites: a folder's name in `policies/sites`.
-    pub site: Option<String>,
 }
 
 /// When an event becomes a detection.
@@ -330,12 +313,12 @@ mod tests {
     #[test]
     fn the_fields_that_the_sample_comments_out_are_fields() {
         let uncommented = |line: &str| match line.strip_prefix("# ") {
-            Some(field) if field.contains(" = ") && !field.contains("url") => field.to_owned(),
+            Some(field) if field == "[policy]" || field.contains(" = ") && !field.contains("url") => field.to_owned(),
             _ => line.to_owned(),
         };
         let config = parsed(&SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n"));
-        assert!(config.participant_id.is_some() && config.policy.dir.is_some() && config.policy.site.is_some());
-        assert!(config.http.token_file.is_some() && config.policy.public_key.is_some());
+        assert!(config.participant_id.is_some() && config.policy.as_ref().is_some_and(|policy| policy.site.is_some()));
+        assert!(config.http.token_file.is_some());
         assert!(config.privacy.counter_file.is_some() && config.privacy.budget.delta.is_some());
         let postgres = SAMPLE.replace("kind = \"dry_run\"", "kind = \"postgres\"\nurl = \"postgres://u:hunter2@db/d\"");
         let config = parsed(&postgres);
@@ -366,7 +349,7 @@ mod tests {
 
     #[test]
     fn what_parses_and_means_nothing_is_refused_by_name() {
-        let cases: [(Spoil, &str); 13] = [
+        let cases: [(Spoil, &str); 12] = [
             (|config| config.federation.encodings.clear(), "federation.encodings"),
             (|config| config.federation.holdout_percent = 0, "federation.holdout_percent"),
             (|config| config.federation.holdout_percent = 100, "federation.holdout_percent"),
@@ -375,7 +358,6 @@ mod tests {
             (|config| config.privacy.budget.delta = Some(1.0), "privacy.budget.delta"),
             (|config| config.admission.max_epsilon = f64::INFINITY, "admission.max_epsilon"),
             (|config| config.detection.max_false_positive_rate_bp = 10_000, "detection.max_false_positive_rate_bp"),
-            (|config| config.policy.dir = Some(".".into()), "policy.public_key"),
             (|config| config.detection.reasons = 101, "detection.reasons"),
             (|config| config.response.accounts = vec![account("ada"), account("ada")], "response.accounts"),
             (|config| config.response.accounts = vec![Account { peers: 0, ..account("ada") }], "response.accounts"),

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use policy_as_code::bundle::{Folder, Served};
+use policy_as_code::bundle::Served;
+use policy_as_code::journal::Journal;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
@@ -28,7 +29,7 @@ use tokio::task::spawn_blocking;
 use crate::admit::{Permission, admit_costs};
 use crate::audit::SiteJournal;
 use crate::collect::DeadLetters;
-use crate::config::{Config, PolicyConfig};
+use crate::config::Config;
 use crate::error::SiteError;
 use crate::lake::Lake;
 use crate::ledger::{Keeping, PrivacyLedger, Purpose};
@@ -142,11 +143,11 @@ impl Site {
 
     /// The site's policies, put in force when they are first asked for; `None` where it has no policy repository.
     pub fn policies(&self) -> Result<Option<&Arc<Served>>, SiteError> {
-        let PolicyConfig { dir, public_key, site } = &self.config.policy;
-        let (Some(root), Some(key)) = (dir.clone(), *public_key) else { return Ok(None) };
+        let Some(source) = self.config.policy.clone() else { return Ok(None) };
         if self.policies.get().is_none() {
-            let folder = Folder { root, site: site.clone(), key, kept: self.folder().join("policy-in-force.json") };
-            let served = Served::open(folder, Some(Arc::new(self.journal.clone())))?;
+            let (kept, journal) = (self.folder().join("policy-in-force.json"), self.journal.clone());
+            let record = move |content| journal.record(AuditKind::Bundle, content).map(|_index| ());
+            let served = Served::open(source, kept, Box::new(record))?;
             // Of two who come first at once, both read the same.
             let _ = self.policies.set(Arc::new(served));
         }

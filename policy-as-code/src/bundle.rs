@@ -13,7 +13,7 @@ use shared::document::{Document, SignedDocument};
 use shared::{Digest, Timestamp};
 use shared_crypto::{PublicKey, SigningKey, digest_of};
 
-pub use self::served::{Folder, Served};
+pub use self::served::{Record, Served, Source};
 use crate::PolicyError;
 use crate::prove::ProofCertificate;
 use crate::repository::Repository;

@@ -9,8 +9,8 @@ use policy_as_code_cedar::{Place, TestSuite, Touched};
 use serde::Serialize;
 
 use crate::PolicyError;
-use crate::admission::Admission;
 use crate::decide::Engine;
+use crate::governance::Governance;
 use crate::repository::Repository;
 
 /// How far the tests of a repository touch its policies.
@@ -18,7 +18,7 @@ use crate::repository::Repository;
 pub struct Coverage {
     /// Of all policies, how many hundredths decided a test, rounded down.
     pub percent: u8,
-    /// Every policy, admission policies first, in the order of files and lines.
+    /// Every policy, policies of governance first, in the order of files and lines.
     pub policies: Vec<PolicyCoverage>,
 }
 
@@ -64,9 +64,9 @@ pub(crate) struct Suite {
     pub(crate) of_a_site: bool,
 }
 
-/// Every policy set of a repository: admission, what holds everywhere, and what holds at each site.
+/// Every policy set of a repository: governance, what holds everywhere, and what holds at each site.
 pub(crate) fn suites(repository: &Repository) -> Result<Vec<Suite>, PolicyError> {
-    let tests = Admission::new(repository)?.policies().suite(&repository.admission_tests())?;
+    let tests = Governance::new(repository)?.policies().suite(&repository.governance_tests())?;
     let mut suites = vec![Suite { tests, of_a_site: false }];
     for site in repository.everywhere_and_sites() {
         let engine = Engine::new(repository, site.as_deref())?;

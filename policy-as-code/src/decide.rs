@@ -17,8 +17,8 @@ use shared::detection::Tier;
 use self::counters::Counters;
 pub use self::in_force::InForce;
 use crate::PolicyError;
-use crate::admission::Admission;
 use crate::domain::Domain;
+use crate::governance::Governance;
 use crate::invariant::Invariants;
 use crate::playbook::{self, Playbook};
 use crate::repository::{Repository, SCHEMA, site_of};
@@ -28,7 +28,7 @@ use crate::veto::{self, Veto};
 pub struct Engine {
     policies: PolicySet,
     domain: Domain,
-    admission: Admission,
+    governance: Governance,
     invariants: Invariants,
     playbooks: BTreeMap<String, Playbook>,
     bundle: Digest,
@@ -48,7 +48,7 @@ impl Engine {
         Ok(Self {
             policies,
             domain: Domain::parse(&repository.file("schema/domain.toml")?.text)?,
-            admission: Admission::new(repository)?,
+            governance: Governance::new(repository)?,
             invariants: Invariants::parse(repository)?,
             playbooks: playbook::parse_all(repository)?,
             bundle: repository.digest()?,
@@ -88,8 +88,8 @@ impl Engine {
     }
 
     /// The policies that say which tasks a site takes part in.
-    pub fn admission(&self) -> &Admission {
-        &self.admission
+    pub fn governance(&self) -> &Governance {
+        &self.governance
     }
 
     /// The ranges that requests are held to.

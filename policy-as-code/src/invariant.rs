@@ -8,11 +8,11 @@ use policy_as_code_cedar::{CedarError, PolicySet};
 use shared::decision::{DecisionRequest, TierAnswer};
 
 use crate::PolicyError;
-use crate::prove::{NO_ADMISSION_ERROR, NO_ERROR};
+use crate::prove::{NO_ERROR, NO_GOVERNANCE_ERROR};
 use crate::repository::{Repository, SCHEMA};
 
 /// Names of claims that are made beside the invariants.
-const RESERVED: [&str; 2] = [NO_ERROR, NO_ADMISSION_ERROR];
+const RESERVED: [&str; 2] = [NO_ERROR, NO_GOVERNANCE_ERROR];
 
 /// The invariants of a repository.
 pub struct Invariants {

@@ -3,10 +3,9 @@
 //! The way of a response: a detection asks [`decide::Engine`] how far it may go; [`containment`] decides and reserves in
 //! one transaction; [`playbook`] carries the steps out, each behind a durable intent, each under a lease;
 //! [`actuator`] changes the target and gives it back. Nothing here acts without a decision, and an error never widens
-//! one. Apart from all this, [`admission`] says which tasks of a federation a site takes part in.
+//! one. Apart from all this, [`governance`] says which tasks a site takes part in, and who may do what in a federation.
 
 pub mod actuator;
-pub mod admission;
 pub mod bundle;
 pub mod cli;
 pub mod config;
@@ -16,6 +15,7 @@ pub mod decide;
 pub mod diff;
 pub mod domain;
 pub mod error;
+pub mod governance;
 pub mod http;
 pub mod invariant;
 pub mod journal;

@@ -20,8 +20,8 @@ use crate::repository::{Repository, SCHEMA};
 
 /// The claim that no containment policy can fail, as it is named beside the invariants.
 pub const NO_ERROR: &str = "no-error";
-/// The claim that no admission policy can fail.
-pub const NO_ADMISSION_ERROR: &str = "no-error.admission";
+/// The claim that no policy of governance can fail.
+pub const NO_GOVERNANCE_ERROR: &str = "no-error.governance";
 
 /// Proves the invariants of `repository`, and that none of its policies can fail; or shows where not.
 pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, PolicyError> {
@@ -35,8 +35,8 @@ pub fn prove(repository: &Repository, solver: &Solver) -> Result<ProofReport, Po
         let proof = prove_at(repository, &site, solver)?;
         report.take(proof, &Names { no_error: NO_ERROR, site: Some(&site) }, invariants);
     }
-    let proof = engine.admission().policies().prove(solver)?;
-    report.take(proof, &Names { no_error: NO_ADMISSION_ERROR, site: None }, invariants);
+    let proof = engine.governance().policies().prove(solver)?;
+    report.take(proof, &Names { no_error: NO_GOVERNANCE_ERROR, site: None }, invariants);
     report.effort.end(solver.now());
     Ok(report)
 }

@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 4;
 
 /// The folders of a repository, with the endings of the files that count.
 const FOLDERS: [(&str, &[&str]); 6] = [
-    ("admission", &["cedar"]),
+    ("governance", &["cedar"]),
     ("invariants", &["cedar"]),
     ("playbooks", &["json"]),
     ("policies", &["cedar"]),
@@ -38,8 +38,8 @@ const SITES: &str = "policies/sites";
 pub(crate) const SCHEMA: &str = "schema/ringfence.cedarschema";
 /// The folder by which a policy repository is known.
 const SCHEMA_FOLDER: &str = "schema";
-/// The tests of the admission policies lie here.
-const ADMISSION_TESTS: &str = "tests/admission";
+/// The tests of the policies of governance lie here.
+const GOVERNANCE_TESTS: &str = "tests/governance";
 
 /// The files of a policy repository by path, `/`-separated and relative to its root.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -118,13 +118,13 @@ impl Repository {
             return under(&self.tests, &format!("{SITE_TESTS}/{site}"));
         }
         let mut tests = under(&self.tests, TESTS.0);
-        tests.retain(|file| !file.path.starts_with(ADMISSION_TESTS) && !file.path.starts_with(SITE_TESTS));
+        tests.retain(|file| !file.path.starts_with(GOVERNANCE_TESTS) && !file.path.starts_with(SITE_TESTS));
         tests
     }
 
-    /// The tests of the admission policies, in path order.
-    pub fn admission_tests(&self) -> Vec<Source> {
-        under(&self.tests, ADMISSION_TESTS)
+    /// The tests of the policies of governance, in path order.
+    pub fn governance_tests(&self) -> Vec<Source> {
+        under(&self.tests, GOVERNANCE_TESTS)
     }
 
     /// The paths of the files in which two versions differ, tests among them.

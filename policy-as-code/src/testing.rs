@@ -72,7 +72,7 @@ pub(crate) fn in_force() -> Arc<InForce> {
 /// The shipped repository with `extra` files on top; an empty text takes a file away.
 pub(crate) fn changed(extra: &[(&str, &str)]) -> Repository {
     let shipped = shipped();
-    let folders = ["admission", "policies", "schema", "invariants", "playbooks"];
+    let folders = ["governance", "policies", "schema", "invariants", "playbooks"];
     let mut files: std::collections::BTreeMap<String, String> =
         folders.iter().flat_map(|folder| shipped.folder(folder)).map(|file| (file.path, file.text)).collect();
     for (path, text) in extra {

@@ -26,6 +26,8 @@ pub enum Invariant {
     IdentifiersTokenised,
     /// A1: no action without a decision; errors make the answer stricter.
     DecisionBeforeAction,
+    /// A2: policies serve only signed, newer than those before, and with the certificate that proves them.
+    BundleProven,
     /// A3: decide and reserve are one transaction.
     DecideAndReserve,
     /// A4: every automated action is a lease that lapses to rollback.
@@ -38,7 +40,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::UpdateDurable,
         Self::AggregateExact,
         Self::UpdateMasked,
@@ -48,6 +50,7 @@ impl Invariant {
         Self::EpsilonSound,
         Self::IdentifiersTokenised,
         Self::DecisionBeforeAction,
+        Self::BundleProven,
         Self::DecideAndReserve,
         Self::LeaseLapses,
         Self::IntentBeforeEffect,
@@ -66,6 +69,7 @@ impl Invariant {
             Self::EpsilonSound => "p2_epsilon_sound",
             Self::IdentifiersTokenised => "p4_identifiers_tokenised",
             Self::DecisionBeforeAction => "a1_decision_before_action",
+            Self::BundleProven => "a2_bundle_proven",
             Self::DecideAndReserve => "a3_decide_and_reserve",
             Self::LeaseLapses => "a4_lease_lapses",
             Self::IntentBeforeEffect => "a5_intent_before_effect",

@@ -1,24 +1,24 @@
-//! Who may do what with the admin API: bearer tokens with a role each, one table of rights, and an audit record of every
-//! call that may change something, or that was refused. Reading is logged, not audited. What the call itself means is
-//! not looked at.
+//! Who may do what with the admin API: bearer tokens with a role each, the policies that say what each may call, and an
+//! audit record of every call that may change something, or that was refused. Reading is logged, not audited. What the call
+//! itself means is not looked at.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use policy_as_code::governance::{self, Caller};
 use serde_json::{Value, json};
-use shared::Explain;
 use shared::audit::AuditKind;
 use shared_crypto::{key_file, random_bytes};
 use shared_ops::Secret;
-use shared_ops::problem::Problem;
 
 use super::{Refusal, Shared};
 use crate::config::{AdminToken, Role};
+use crate::governance::Governance;
 use crate::{Config, Coordinator, Error};
 
 /// Who bears `admin.token`.
@@ -26,78 +26,20 @@ const OPERATOR: &str = "operator";
 /// As much of a path as an audit record holds, in characters.
 const MAX_PATH: usize = 256;
 
-/// The least role for each call. What is not listed is the operator's.
-pub(super) const RIGHTS: &[(&str, &str, Role)] = &[
-    ("GET", "/api/v1/audit/checkpoint", Role::Auditor),
-    ("GET", "/api/v1/audit/receipts/{index}", Role::Auditor),
-    ("GET", "/api/v1/enrolment/authority", Role::Viewer),
-    ("GET", "/api/v1/enrolment/tokens", Role::Operator),
-    ("POST", "/api/v1/enrolment/tokens", Role::Operator),
-    ("DELETE", "/api/v1/enrolment/tokens/{token_id}", Role::Operator),
-    ("GET", "/api/v1/participants", Role::Viewer),
-    ("GET", "/api/v1/participants/{participant_id}", Role::Viewer),
-    ("POST", "/api/v1/participants/{participant_id}/approve", Role::Operator),
-    ("POST", "/api/v1/participants/{participant_id}/quarantine", Role::Operator),
-    ("POST", "/api/v1/participants/{participant_id}/reinstate", Role::Operator),
-    ("POST", "/api/v1/participants/{participant_id}/revoke", Role::Operator),
-    ("PUT", "/api/v1/params", Role::Operator),
-    ("GET", "/api/v1/releases", Role::Viewer),
-    ("GET", "/api/v1/releases/latest", Role::Viewer),
-    ("POST", "/api/v1/releases/rollback", Role::Operator),
-    ("GET", "/api/v1/releases/{release_id}", Role::Viewer),
-    ("GET", "/api/v1/releases/{release_id}/params", Role::Viewer),
-    ("POST", "/api/v1/releases/{release_id}/promote", Role::Operator),
-    ("POST", "/api/v1/releases/{release_id}/recompute", Role::Operator),
-    ("GET", "/api/v1/releases/{release_id}/rounds/{round}/transcript", Role::Auditor),
-    ("GET", "/api/v1/tasks", Role::Viewer),
-    ("POST", "/api/v1/tasks", Role::Operator),
-    ("POST", "/api/v1/tasks/validate", Role::Operator),
-    ("GET", "/api/v1/tasks/{task_id}", Role::Viewer),
-    ("POST", "/api/v1/tasks/{task_id}/cancel", Role::Operator),
-    ("GET", "/api/v1/tasks/{task_id}/evaluations", Role::Viewer),
-    ("GET", "/api/v1/tasks/{task_id}/ledger", Role::Auditor),
-    ("POST", "/api/v1/tasks/{task_id}/pause", Role::Operator),
-    ("POST", "/api/v1/tasks/{task_id}/resume", Role::Operator),
-    ("GET", "/api/v1/tasks/{task_id}/rounds", Role::Viewer),
-    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}", Role::Viewer),
-    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}/proofs", Role::Auditor),
-    ("GET", "/api/v1/tasks/{task_id}/rounds/{round}/transcript", Role::Auditor),
-    ("GET", "/api/v1/tasks/{task_id}/watch", Role::Viewer),
-];
-
 /// Whose token a call bears.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     /// As the audit log names it.
     pub(crate) name: Arc<str>,
-    /// What it may do.
+    /// What the configuration lets it be.
     pub(crate) role: Role,
 }
 
-/// A call that is not for the role of its token.
-#[derive(Debug, thiserror::Error)]
-#[error("`{name}` is {}, and this call is for {}", .role.as_str(), .least.as_str())]
-struct RoleTooLow {
-    name: Arc<str>,
-    role: Role,
-    least: Role,
-}
-
-impl Explain for RoleTooLow {
-    fn code(&self) -> &'static str {
-        "token-role"
+impl Actor {
+    /// As policies see it.
+    pub(crate) fn caller(&self) -> Caller<'_> {
+        Caller { name: &self.name, role: self.role.as_str() }
     }
-
-    fn hint(&self) -> &'static str {
-        "use a token of that role; the operator lists them under `admin.tokens`"
-    }
-}
-
-/// The least role that may make this call.
-fn least(method: &str, path: &str) -> Role {
-    let method = if method == "HEAD" { "GET" } else { method };
-    let row = RIGHTS.iter().find(|(listed, pattern, _)| *listed == method && *pattern == path);
-    row.map_or(Role::Operator, |(_, _, role)| *role)
 }
 
 /// Whether a call with this method may change something.
@@ -105,19 +47,20 @@ pub(super) fn may_change(method: &Method) -> bool {
     !method.is_safe()
 }
 
-/// Lets a call through when the role of its token suffices.
+/// Lets a call through that the policies permit to its caller.
 pub(super) async fn authorise(
     State(coordinator): Shared,
+    Extension(governance): Extension<Arc<Governance>>,
     Extension(actor): Extension<Actor>,
     path: MatchedPath,
     request: Request,
     next: Next,
 ) -> Response {
-    let least = least(request.method().as_str(), path.as_str());
-    if actor.role < least {
-        let refused = RoleTooLow { name: Arc::clone(&actor.name), role: actor.role, least };
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let call = format!("{method} {}", path.as_str());
+    if let Err(refused) = governance.permit(&governance::Request::Call(actor.caller(), &call)) {
         return match record(&coordinator, described(&actor, &request, "refused")).await {
-            Ok(()) => Problem::new(StatusCode::FORBIDDEN, &refused).into_response(),
+            Ok(()) => Refusal::from(refused).into_response(),
             Err(error) => Refusal::from(error).into_response(),
         };
     }
@@ -201,46 +144,7 @@ fn load_or_create(path: &Path) -> Result<Secret, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    /// What `/openapi.json` describes: method and path of every operation.
-    fn described() -> BTreeSet<(String, String)> {
-        let description = serde_json::to_value(crate::openapi()).unwrap();
-        let methods = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
-        let mut operations = BTreeSet::new();
-        for (path, item) in description["paths"].as_object().unwrap() {
-            for method in item.as_object().unwrap().keys().filter(|key| methods.contains(&key.as_str())) {
-                operations.insert((method.to_uppercase(), path.clone()));
-            }
-        }
-        operations
-    }
-
-    #[test]
-    fn every_call_there_is_has_one_row_and_every_row_is_a_call() {
-        let listed: Vec<_> =
-            RIGHTS.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
-        let rows: BTreeSet<_> = listed.iter().cloned().collect();
-        assert_eq!(rows.len(), listed.len(), "a call is listed twice");
-        assert_eq!(rows, described());
-    }
-
-    #[test]
-    fn only_the_operator_changes_anything() {
-        for (method, path, role) in RIGHTS {
-            assert!(*method == "GET" || *role == Role::Operator, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_listed_is_the_operators_and_head_is_as_get() {
-        assert_eq!(least("GET", "/api/v1/secrets"), Role::Operator);
-        assert_eq!(least("DELETE", "/api/v1/tasks"), Role::Operator);
-        assert_eq!(least("HEAD", "/api/v1/tasks"), Role::Viewer);
-        assert!(Role::Viewer < Role::Auditor && Role::Auditor < Role::Operator);
-    }
 
     #[test]
     fn each_named_token_is_made_once_and_a_name_or_token_given_twice_is_refused() {

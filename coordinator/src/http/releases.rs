@@ -1,10 +1,13 @@
 //! Releases: list, show, download, promote, roll back, and compute again without somebody.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use policy_as_code::governance;
 use serde::{Deserialize, Serialize};
 use shared::audit::AuditKind;
 use shared::document::SignedDocument;
@@ -15,8 +18,10 @@ use shared::{Digest, ParticipantId, ReleaseId, RoundId, RoundNumber, Timestamp};
 use shared_ops::problem::Json;
 use utoipa::ToSchema;
 
+use super::access::Actor;
 use super::page::{Page, PageQuery};
 use super::{Refusal, Shared, params, rounds};
+use crate::governance::Governance;
 use crate::release::{History, Recomputed, Request, SignedRelease, Standing, find};
 use crate::{Coordinator, Error, durable, transcript};
 
@@ -175,12 +180,15 @@ pub(crate) async fn transcript(
     params(("release_id" = String, Path)),
     responses(
         (status = 200, body = ReleaseView),
+        (status = 403, description = "the policies do not permit it", content_type = "application/problem+json"),
         (status = 404, description = "no such release", content_type = "application/problem+json"),
         (status = 409, description = "it is the latest already", content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn promote(
     State(coordinator): Shared,
+    Extension(governance): Extension<Arc<Governance>>,
+    Extension(actor): Extension<Actor>,
     Path(release_id): Path<String>,
 ) -> Result<axum::Json<ReleaseView>, Refusal> {
     let release_id = ReleaseId::new(release_id)?;
@@ -188,6 +196,7 @@ pub(crate) async fn promote(
         let signed = find(&*coordinator.store, release_id)?;
         let release: Release = coordinator.coordinator_key().open(&signed.release)?;
         let (operator, now) = (&coordinator.keys.operator, coordinator.now());
+        governance.permit(&governance::Request::Promote(actor.caller(), &release, now))?;
         let word = history(coordinator)?.promote(&release, &signed.release, operator, now)?;
         say(coordinator, word, "promoted")
     };

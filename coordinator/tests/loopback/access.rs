@@ -7,11 +7,16 @@ use std::sync::Arc;
 
 use coordinator::config::{AdminToken, Role};
 use coordinator::{Running, start};
+use policy_as_code::bundle::{Bundle, Source, certificate};
+use policy_as_code::prove::{ProofCertificate, Subject};
+use policy_as_code::repository::Repository;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use shared::audit::AuditRecord;
 use shared::document::SignedDocument;
+use shared::{Explain, Timestamp};
 use shared_audit::Receipt;
+use shared_crypto::SigningKey;
 use shared_ops::clock::SystemClock;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +118,7 @@ async fn every_refusal_is_a_problem_with_a_code() {
     let post = |path: &str| admin.request(Method::POST, path).header("content-type", "application/json");
     let cases = [
         (stranger.request(Method::GET, "/api/v1/tasks"), 401, "token-wrong"),
-        (viewer.request(Method::POST, revoke), 403, "token-role"),
+        (viewer.request(Method::POST, revoke), 403, "policy-refused"),
         (admin.request(Method::PUT, "/api/v1/tasks"), 405, "request-method"),
         (admin.request(Method::GET, "/api/v1/participants?limit=many"), 400, "request-invalid"),
         (admin.request(Method::GET, "/api/v1/participants?state=odd"), 400, "request-invalid"),
@@ -222,4 +227,52 @@ async fn the_audit_log_names_who_called_and_who_was_refused() {
     assert_eq!(said, ["refused vera POST", "called operator POST", "issue_token operator -"]);
     stop.cancel();
     running.ended().await.unwrap();
+}
+
+/// Has a bundle with `governance` beside the shipped policies lie in `folder`, and names it in the configuration.
+fn put_policies(folder: &Path, version: u64, governance: &str) -> Source {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-as-code");
+    let files = Repository::read(&shipped).unwrap();
+    let own = ("governance/90-own.cedar".to_owned(), governance.to_owned());
+    let files = files.files().map(|(path, text)| (path.to_owned(), text.clone())).chain([own]);
+    let repository = Repository::from_files(files);
+    // What is proven of the shipped policies is taken as proven of these, which spares a solver.
+    let subject = Subject::of(&repository).unwrap();
+    let certificate = ProofCertificate { subject, ..certificate(&shipped).unwrap() };
+    let key = SigningKey::from_seed(&[5; 32]);
+    Bundle::build(repository, certificate, version, &key, Timestamp::EPOCH).unwrap().write(folder).unwrap();
+    Source { dir: folder.to_owned(), public_key: key.public(), site: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_own_policies_govern_from_a_signed_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    let mut config = config(folder.path());
+    config.admin.tokens = vec![AdminToken { name: "deployer".to_owned(), role: Role::Viewer, file: None }];
+    config.policy = Some(put_policies(
+        &policies,
+        1,
+        "@id(\"own.deployer\")\npermit (principal == Ringfence::Caller::\"deployer\", action == \
+         Ringfence::Action::\"POST /api/v1/enrolment/tokens\", resource);\n@id(\"own.nobody-leaves\")\n@reason(\"who is in \
+         stays in\")\nforbid (principal, action == Ringfence::Action::\"POST \
+         /api/v1/participants/{participant_id}/revoke\", resource);\n",
+    ));
+    let stop = CancellationToken::new();
+    let running = start(config.clone(), Arc::new(SystemClock), stop.clone()).await.unwrap();
+    let deployer = Admin::bearing(&running, &folder.path().join("tokens/deployer.token"));
+    let body = json!({"participant_id": "a"});
+    assert_eq!(deployer.post("/api/v1/enrolment/tokens", &body).await.0, 201);
+    assert_eq!(deployer.get("/api/v1/audit/checkpoint").await.1["code"], "policy-refused");
+    let operator = Admin::operator(&running, folder.path());
+    let (status, problem) = operator.post("/api/v1/participants/a/revoke", &json!({"reason": "gone"})).await;
+    assert_eq!((status, problem["code"].as_str()), (403, Some("policy-refused")));
+    assert!(problem.to_string().contains("`own.nobody-leaves`, since who is in stays in"), "{problem}");
+    stop.cancel();
+    running.ended().await.unwrap();
+
+    std::fs::write(policies.join("governance/90-own.cedar"), "").unwrap();
+    std::fs::remove_file(folder.path().join("policy-in-force.json")).unwrap();
+    let refused = start(config, Arc::new(SystemClock), CancellationToken::new()).await.err().unwrap();
+    assert_eq!(refused.code(), "bundle-content");
 }

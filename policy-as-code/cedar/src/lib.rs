@@ -1,13 +1,13 @@
-//! Cedar behind Ringfence's own types: validated policies that say how far a response may go, and which tasks a site
-//! admits, and proofs about them.
+//! Cedar behind Ringfence's own types: validated policies that say how far a response may go, and how a federation is
+//! governed, and proofs about them.
 //!
 //! The only package that names `cedar-policy` and its symbolic compiler; no type of Cedar leaves it. It reads no file (sources are handed in as
 //! text), keeps no state between answers, and never lets an error pass for a permission.
 
-mod admission;
 mod attributes;
 mod compiled;
 mod error;
+mod governance;
 mod limits;
 mod mutant;
 mod policies;
@@ -17,8 +17,8 @@ mod test_file;
 mod test_suite;
 mod vocabulary;
 
-pub use admission::{AdmissionAnswer, AdmissionPolicies, AdmissionRequest};
 pub use error::{CedarError, Place};
+pub use governance::{AdmissionRequest, Caller, GovernanceAnswer, GovernancePolicies, GovernanceRequest};
 pub use mutant::{Mutant, Mutants, Shift, Slip};
 pub use policies::Source;
 pub use policy_set::{CedarRequest, PolicySet};

@@ -28,7 +28,7 @@ pub use solver::{Solver, SolverConfig};
 use difference::{Pair, Side};
 use proof::{Inquiry, Stated};
 
-use crate::{AdmissionPolicies, CedarError, PolicySet};
+use crate::{CedarError, GovernancePolicies, PolicySet};
 
 impl PolicySet {
     /// Proves of this set, within `bounds`, that it allows nothing of `never` and everything of `always`, and that none
@@ -58,7 +58,7 @@ impl PolicySet {
     }
 }
 
-impl AdmissionPolicies {
+impl GovernancePolicies {
     /// Proves that none of the policies can fail, or shows where one does.
     pub fn prove(&self, solver: &Solver) -> Result<Proof, CedarError> {
         Inquiry::new(&self.policies, None, &[]).run(solver)

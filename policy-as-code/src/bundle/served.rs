@@ -3,13 +3,13 @@
 //! Nothing turns a check off. A bundle that does not hold leaves the one in force as it is. What is in force is kept in a
 //! file: after a restart it serves on, whatever lies in the folder then, and no older bundle comes back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::Explain;
-use shared::audit::AuditKind;
 use shared_crypto::PublicKey;
 use shared_ops::files;
 use tokio_util::sync::CancellationToken;
@@ -17,28 +17,33 @@ use tokio_util::sync::CancellationToken;
 use super::{Bundle, Manifest, read_json, unwritable};
 use crate::PolicyError;
 use crate::decide::{Engine, InForce};
-use crate::journal::Journal;
+use crate::journal::JournalError;
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Where a bundle comes from, and what it has to prove.
-#[derive(Debug, Clone)]
-pub struct Folder {
-    /// The policy repository with its `bundle.json` and `proof.json`.
-    pub root: PathBuf,
-    /// The site whose own policies hold beside those of all sites.
-    pub site: Option<String>,
+/// Where bundles come from, and what they have to prove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The policy repository, with its `proof.json` and `bundle.json`.
+    pub dir: PathBuf,
     /// The key that has to have signed.
-    pub key: PublicKey,
-    /// The file that keeps what is in force; made when there is none.
-    pub kept: PathBuf,
+    pub public_key: PublicKey,
+    /// The site whose own policies hold beside those of all sites: a folder's name in `policies/sites`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
 }
+
+/// Takes down, durably, what comes in force or is refused.
+pub type Record = Box<dyn Fn(Value) -> Result<(), JournalError> + Send + Sync>;
 
 /// A bundle in force, with the folder that the next one is taken from.
 pub struct Served {
-    folder: Folder,
-    journal: Option<Arc<dyn Journal>>,
+    source: Source,
+    /// The file that keeps what is in force.
+    kept: PathBuf,
+    record: Record,
     in_force: Arc<InForce>,
     state: Mutex<State>,
 }
@@ -50,21 +55,21 @@ struct State {
 }
 
 impl Served {
-    /// Puts in force what was in force last or, the first time, the bundle that lies in the folder. Every bundle stands in
-    /// `journal` before it is in force, and so does why one is refused.
-    pub fn open(folder: Folder, journal: Option<Arc<dyn Journal>>) -> Result<Self, PolicyError> {
-        let (engine, manifest) = match folder.kept()? {
+    /// Puts in force what was in force last, which the file `kept` has, or the first time the bundle that lies in the
+    /// folder. Every bundle goes to `record` before it is in force, and so does why one is refused.
+    pub fn open(source: Source, kept: PathBuf, record: Record) -> Result<Self, PolicyError> {
+        let (engine, manifest) = match source.kept(&kept)? {
             Some(kept) => kept,
             None => {
-                let (bundle, engine, manifest) = folder.offered()?;
-                note(journal.as_deref(), loaded(&manifest))?;
-                folder.keep(&bundle)?;
+                let (bundle, engine, manifest) = source.offered()?;
+                record(loaded(&manifest))?;
+                keep(&kept, &bundle)?;
                 (engine, manifest)
             }
         };
         tell(&manifest);
         let state = Mutex::new(State { manifest, refused: None });
-        Ok(Self { folder, journal, in_force: Arc::new(InForce::new(engine)), state })
+        Ok(Self { source, kept, record, in_force: Arc::new(InForce::new(engine)), state })
     }
 
     /// What decides now.
@@ -82,20 +87,20 @@ impl Served {
         {
             metrics::counter!("ringfence_policy_bundles_refused_total").increment(1);
             tracing::error!(%error, hint = error.hint(), "the policy bundle in the folder is refused");
-            note(self.journal.as_deref(), json!({"refused": error.code(), "reason": refused}))?;
+            (self.record)(json!({"refused": error.code(), "reason": refused}))?;
         }
         state.refused = refused;
         reloaded
     }
 
     fn succeed(&self, current: &mut Manifest) -> Result<(), PolicyError> {
-        let (bundle, engine, manifest) = self.folder.offered()?;
+        let (bundle, engine, manifest) = self.source.offered()?;
         if manifest == *current {
             return Ok(());
         }
         manifest.succeeds(current.version)?;
-        note(self.journal.as_deref(), loaded(&manifest))?;
-        self.folder.keep(&bundle)?;
+        (self.record)(loaded(&manifest))?;
+        keep(&self.kept, &bundle)?;
         self.in_force.replace(engine);
         tell(&manifest);
         *current = manifest;
@@ -113,44 +118,39 @@ impl Served {
     }
 }
 
-impl Folder {
+impl Source {
     fn offered(&self) -> Result<(Bundle, Engine, Manifest), PolicyError> {
-        let bundle = Bundle::read(&self.root)?;
+        let bundle = Bundle::read(&self.dir)?;
         let (engine, manifest) = self.load(&bundle)?;
         Ok((bundle, engine, manifest))
     }
 
     fn load(&self, bundle: &Bundle) -> Result<(Engine, Manifest), PolicyError> {
-        let manifest = bundle.verify(&self.key)?;
+        let manifest = bundle.verify(&self.public_key)?;
         Ok((Engine::new(bundle.repository(), self.site.as_deref())?, manifest))
     }
 
-    fn kept(&self) -> Result<Option<(Engine, Manifest)>, PolicyError> {
-        if !self.kept.exists() {
+    fn kept(&self, path: &Path) -> Result<Option<(Engine, Manifest)>, PolicyError> {
+        if !path.exists() {
             return Ok(None);
         }
-        let kept = read_json(&self.kept, u64::MAX).and_then(|bundle| self.load(&bundle));
+        let kept = read_json(path, u64::MAX).and_then(|bundle| self.load(&bundle));
         let broken = |error: PolicyError| PolicyError::BundleKept {
-            path: self.kept.display().to_string(),
+            path: path.display().to_string(),
             reason: error.to_string(),
         };
         kept.map(Some).map_err(broken)
     }
+}
 
-    /// Keeps, durably, what comes in force now.
-    fn keep(&self, bundle: &Bundle) -> Result<(), PolicyError> {
-        let text = serde_json::to_vec(bundle).map_err(|error| unwritable(&self.kept, &error))?;
-        files::replace(&self.kept, &text).map_err(|error| unwritable(&self.kept, &error))
-    }
+/// Keeps, durably, what comes in force now.
+fn keep(path: &Path, bundle: &Bundle) -> Result<(), PolicyError> {
+    let text = serde_json::to_vec(bundle).map_err(|error| unwritable(path, &error))?;
+    files::replace(path, &text).map_err(|error| unwritable(path, &error))
 }
 
 fn loaded(manifest: &Manifest) -> Value {
     json!({"loaded": manifest.version, "bundle": manifest.digest, "certificate": manifest.certificate})
-}
-
-fn note(journal: Option<&dyn Journal>, content: Value) -> Result<(), PolicyError> {
-    journal.map_or(Ok(0), |journal| journal.record(AuditKind::Bundle, content))?;
-    Ok(())
 }
 
 #[expect(clippy::as_conversions, reason = "a gauge needs no more digits than an f64 has")]

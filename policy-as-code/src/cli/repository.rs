@@ -10,8 +10,8 @@ use shared::{Digest, Explain};
 use shared_ops::cli::{Failure, Format, print};
 
 use crate::PolicyError;
-use crate::admission::Admission;
 use crate::decide::Engine;
+use crate::governance::Governance;
 use crate::repository::Repository;
 
 /// A repository that loads.
@@ -20,17 +20,17 @@ struct Checked {
     bundle: Digest,
     policies: usize,
     sites: usize,
-    admission_policies: usize,
+    governance_policies: usize,
     invariants: usize,
     playbooks: usize,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bundle, policies, sites, admission_policies, invariants, playbooks } = self;
+        let Self { bundle, policies, sites, governance_policies, invariants, playbooks } = self;
         write!(
             f,
-            "ok: {policies} policies, {sites} sites with some of their own, {admission_policies} admission policies, "
+            "ok: {policies} policies, {sites} sites with some of their own, {governance_policies} policies of governance, "
         )?;
         write!(f, "{invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
     }
@@ -48,7 +48,7 @@ pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
         bundle: engine.bundle(),
         policies: policies.len(),
         sites: repository.sites().len(),
-        admission_policies: engine.admission().policies().places().len(),
+        governance_policies: engine.governance().policies().places().len(),
         invariants: engine.invariants().ids().len(),
         playbooks: engine.playbooks().len(),
     };
@@ -105,7 +105,7 @@ pub(super) fn test(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
 }
 
 fn run_tests(repository: &Repository) -> Result<Tested, PolicyError> {
-    let admission = Admission::new(repository)?;
+    let governance = Governance::new(repository)?;
     let mut tested = Tested { tests: 0, failed: Vec::new() };
     for site in repository.everywhere_and_sites() {
         let engine = Engine::new(repository, site.as_deref())?;
@@ -113,8 +113,8 @@ fn run_tests(repository: &Repository) -> Result<Tested, PolicyError> {
             tested.take(&file, engine.policies().run_tests(&file)?);
         }
     }
-    for file in repository.admission_tests() {
-        tested.take(&file, admission.policies().run_tests(&file)?);
+    for file in repository.governance_tests() {
+        tested.take(&file, governance.policies().run_tests(&file)?);
     }
     Ok(tested)
 }

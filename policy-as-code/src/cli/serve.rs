@@ -7,20 +7,17 @@ use shared_ops::health::Health;
 use shared_ops::{Secret, metrics, shutdown, telemetry};
 use tokio::net::TcpListener;
 
-use crate::bundle::{Folder, Served};
+use crate::bundle::{Served, Source};
 use crate::config::Config;
 use crate::http;
 
 pub(super) fn serve(config: &Config, format: Format) -> Result<(), anyhow::Error> {
     telemetry::init(config.log.format, &config.log.filter).map_err(Failure::from)?;
     let token = config.http.token.clone().ok_or_else(no_token)?;
-    let folder = Folder {
-        root: config.repo.clone(),
-        site: config.site.clone(),
-        key: config.bundle.public_key.ok_or_else(no_key)?,
-        kept: config.bundle.kept.clone(),
-    };
-    let served = Served::open(folder, None).map_err(|error| Failure::from(error).exit(Exit::Refused))?;
+    let public_key = config.bundle.public_key.ok_or_else(no_key)?;
+    let source = Source { dir: config.repo.clone(), public_key, site: config.site.clone() };
+    let served = Served::open(source, config.bundle.kept.clone(), Box::new(|_| Ok(())))
+        .map_err(|error| Failure::from(error).exit(Exit::Refused))?;
     tokio::runtime::Runtime::new()?.block_on(answer(config, Arc::new(served), token, format))
 }
 

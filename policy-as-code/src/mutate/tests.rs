@@ -18,7 +18,7 @@ fn mutated(repository: &Repository) -> Mutated {
 /// The shipped repository, with `text` in place of its tests of guardrails.
 fn with_guardrail_tests(text: &str) -> Repository {
     let shipped = shipped();
-    let tests = [shipped.tests(None), shipped.admission_tests()].concat();
+    let tests = [shipped.tests(None), shipped.governance_tests()].concat();
     let mut files: Vec<(&str, &str)> = tests.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
     files.push(("tests/guardrails.json", text));
     changed(&files)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::Digest;
 
-use super::{NO_ADMISSION_ERROR, NO_ERROR, Names};
+use super::{NO_ERROR, NO_GOVERNANCE_ERROR, Names};
 use crate::PolicyError;
 use crate::decide::Engine;
 use crate::invariant::Invariants;
@@ -32,8 +32,8 @@ pub struct ProofCertificate {
 pub struct Subject {
     /// Of the containment policies.
     pub policies: Digest,
-    /// Of the admission policies.
-    pub admission: Digest,
+    /// Of the policies of governance.
+    pub governance: Digest,
     /// Of the schemas.
     pub schema: Digest,
     /// Of the domain, which the proofs assume.
@@ -61,10 +61,10 @@ impl ProofCertificate {
         }
         let engine = Engine::new(repository, None)?;
         let contained = engine.policies().environments().len();
-        let admitted = engine.admission().policies().environments().len();
+        let governed = engine.governance().policies().environments().len();
         let invariants = engine.invariants().ids().into_iter().chain([NO_ERROR.to_owned()]);
         let claims = invariants.chain(claims_of_sites(repository, engine.invariants())).map(|id| (id, contained));
-        let mut claims = claims.chain([(NO_ADMISSION_ERROR.to_owned(), admitted)]);
+        let mut claims = claims.chain([(NO_GOVERNANCE_ERROR.to_owned(), governed)]);
         claims.try_for_each(|(claim, environments)| self.proves(claim, environments))
     }
 
@@ -97,7 +97,7 @@ impl Subject {
         };
         Ok(Self {
             policies: digest(&|path| path.starts_with("policies/"))?,
-            admission: digest(&|path| path.starts_with("admission/"))?,
+            governance: digest(&|path| path.starts_with("governance/"))?,
             schema: digest(&|path| path.starts_with("schema/") && path.ends_with(".cedarschema"))?,
             domain: digest(&|path| path == "schema/domain.toml")?,
             invariants: digest(&|path| path.starts_with("invariants/"))?,
@@ -108,7 +108,7 @@ impl Subject {
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let parts = [
             ("policies", self.policies == other.policies),
-            ("admission policies", self.admission == other.admission),
+            ("policies of governance", self.governance == other.governance),
             ("schemas", self.schema == other.schema),
             ("ranges of `schema/domain.toml`", self.domain == other.domain),
             ("invariants", self.invariants == other.invariants),

@@ -139,14 +139,14 @@ fn a_site_that_forbids_what_must_always_be_allowed_is_caught() {
 }
 
 #[test]
-fn an_admission_policy_that_can_fail_is_caught() {
+fn a_policy_of_governance_that_can_fail_is_caught() {
     let Some(solver) = solver() else { return };
     let overflow =
         "@id(\"long\") forbid (principal, action, resource) when { resource.rounds * resource.local_steps > 9 };";
-    let report = prove(&changed(&[("admission/90-long.cedar", overflow)]), &solver).unwrap();
-    assert_eq!(report.unproven(), [NO_ADMISSION_ERROR]);
+    let report = prove(&changed(&[("governance/90-long.cedar", overflow)]), &solver).unwrap();
+    assert_eq!(report.unproven(), [NO_GOVERNANCE_ERROR]);
     let text = report.to_string();
-    assert!(text.contains("failed in `long`, `admission/90-long.cedar` line 1"), "{text}");
+    assert!(text.contains("failed in `long`, `governance/90-long.cedar` line 1"), "{text}");
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn a_certificate_covers_what_was_proven_and_nothing_else() {
     let more = |path: &str| format!("{}\n", shipped_file(path));
     for (path, part) in [
         ("policies/20-people.cedar", "policies"),
-        ("admission/10-terms.cedar", "admission policies"),
+        ("governance/10-tasks.cedar", "policies of governance"),
         ("schema/ringfence.cedarschema", "schemas"),
-        ("schema/admission.cedarschema", "schemas"),
+        ("schema/governance.cedarschema", "schemas"),
         ("schema/domain.toml", "ranges of `schema/domain.toml`"),
         ("invariants/never/below-quorum.cedar", "invariants"),
     ] {

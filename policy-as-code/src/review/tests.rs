@@ -33,7 +33,7 @@ fn repository() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     git(folder.path(), &["init", "--quiet", "--initial-branch", "main"]);
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for part in ["admission", "invariants", "playbooks", "policies", "schema", "tests"] {
+    for part in ["governance", "invariants", "playbooks", "policies", "schema", "tests"] {
         let copied = std::process::Command::new("cp").arg("-r").arg(shipped.join(part)).arg(folder.path()).status();
         assert!(copied.unwrap().success());
     }
@@ -117,13 +117,13 @@ fn what_is_not_compared_and_invariants_that_change_are_named_first() {
     let Some(solver) = solver() else { return };
     let folder = repository();
     let root = folder.path();
-    branch(root, "lax", "admission/10-terms.cedar", "resource.noise_milli < 300", "resource.noise_milli < 3");
+    branch(root, "lax", "governance/10-tasks.cedar", "resource.noise_milli < 300", "resource.noise_milli < 3");
     git(root, &["rm", "--quiet", "invariants/never/irreversible.cedar"]);
     git(root, &["commit", "--quiet", "--message", "Drop an invariant"]);
     let review = reviewed(root, "lax", &solver);
     let comment = review.to_string();
     let before = comment.split("**Proven equivalent**").next().unwrap();
-    assert!(before.contains("⚠️ `admission/10-terms.cedar` is compared by nothing here"), "{comment}");
+    assert!(before.contains("⚠️ `governance/10-tasks.cedar` is compared by nothing here"), "{comment}");
     assert!(
         before.contains("⚠️ `invariants/never/irreversible.cedar`: what has to hold is itself changed"),
         "{comment}"

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use coordinator::Running;
 use participant::collect::{Collector, Format, ingest};
-use participant::config::{Account, Budget, Config, PolicyConfig, Target};
+use participant::config::{Account, Budget, Config, Target};
 use participant::feature;
 use participant::online::Online;
 use participant::records::{Records, keep_labels};
 use participant::rpc::{self, Credentials, Latest, Membership, Outcome};
 use participant::serve::Installed;
 use participant::site::{Randomness, Site};
-use policy_as_code::bundle::{Bundle, certificate};
+use policy_as_code::bundle::{Bundle, Source as PolicySource, certificate};
 use policy_as_code::repository::Repository;
 use shared::aggregate::Aggregation;
 use shared::asset::{Asset, Criticality};
@@ -91,7 +91,7 @@ impl Federation {
         Ok(members)
     }
 
-    fn config(&self, data_dir: PathBuf, source: &Source, policy: PolicyConfig) -> Result<Config, anyhow::Error> {
+    fn config(&self, data_dir: PathBuf, source: &Source, policy: PolicySource) -> Result<Config, anyhow::Error> {
         let mut config = Config { participant_id: Some(source.name.clone()), data_dir, ..Config::default() };
         let port = self.running.addresses.federation.port();
         config.federation.coordinator = format!("https://localhost:{port}");
@@ -100,7 +100,7 @@ impl Federation {
         config.privacy.budget = Budget { epsilon: CEILING.epsilon, delta: Some(CEILING.delta) };
         config.admission.max_epsilon = CEILING.epsilon;
         config.response.target = Target::Embedded;
-        config.policy = policy;
+        config.policy = Some(policy);
         let peers = u32::try_from(source.principals.len())?;
         let accounts = (1_u32..).zip(&source.principals).map(|(number, principal)| account(number, principal, peers));
         config.response.accounts = accounts.collect::<Result<_, anyhow::Error>>()?;
@@ -209,13 +209,13 @@ fn account(number: u32, principal: &str, peers: u32) -> Result<Account, anyhow::
 }
 
 /// Signs the policy repository that comes with Ringfence, and its certificate, for all sites.
-fn sign_policies(folder: &Path, now: Timestamp) -> Result<PolicyConfig, anyhow::Error> {
+fn sign_policies(folder: &Path, now: Timestamp) -> Result<PolicySource, anyhow::Error> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join("policy-as-code"));
     let shipped = beside.context("the policy repository `policy-as-code` is missing")?;
     let key = SigningKey::generate()?;
     let bundle = Bundle::build(Repository::read(&shipped)?, certificate(&shipped)?, 1, &key, now)?;
     bundle.write(folder)?;
-    Ok(PolicyConfig { dir: Some(folder.to_owned()), public_key: Some(key.public()), site: None })
+    Ok(PolicySource { dir: folder.to_owned(), public_key: key.public(), site: None })
 }
 
 fn task(members: &[Member], seed: u64, now: Timestamp) -> Result<Task, anyhow::Error> {

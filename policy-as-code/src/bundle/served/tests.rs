@@ -6,58 +6,64 @@ use shared::decision::ContainmentAction;
 use shared_crypto::SigningKey;
 
 use super::*;
-use crate::journal::JournalError;
 use crate::repository::Repository;
-use crate::testing::{Memory, bundle, changed, request, shipped};
+use crate::testing::{bundle, changed, request, shipped};
 
 /// A policy that is proven wherever it stands: it forbids what is not always allowed.
 const STRICTER: &str = "@id(\"stricter\")\n@reason(\"nothing runs by itself today\")\nforbid (principal is \
                         Ringfence::Release, action in Ringfence::Action::\"contain\", resource)\nwhen { context.tier == \
                         Ringfence::Tier::\"automated\" };\n";
 
-/// A journal that takes nothing while it fails.
+/// Takes records down, or nothing while it fails.
 #[derive(Default)]
 struct Records {
-    memory: Memory,
+    taken: Mutex<Vec<Value>>,
     fails: AtomicBool,
-}
-
-impl Journal for Records {
-    fn record(&self, kind: AuditKind, content: Value) -> Result<u64, JournalError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(JournalError { reason: "the disk is full".to_owned() });
-        }
-        self.memory.record(kind, content)
-    }
 }
 
 struct Site {
     root: tempfile::TempDir,
     key: SigningKey,
-    journal: Arc<Records>,
+    records: Arc<Records>,
 }
 
 impl Site {
     fn new() -> Self {
-        let site =
-            Self { root: tempfile::tempdir().unwrap(), key: SigningKey::from_seed(&[1; 32]), journal: Arc::default() };
+        let (root, key) = (tempfile::tempdir().unwrap(), SigningKey::from_seed(&[1; 32]));
+        let site = Self { root, key, records: Arc::default() };
         site.put(&shipped(), 1);
         site
     }
 
-    fn folder(&self) -> Folder {
-        let (root, kept) = (self.root.path().join("repo"), self.root.path().join("kept.json"));
-        Folder { root, site: None, key: self.key.public(), kept }
+    fn dir(&self) -> PathBuf {
+        self.root.path().join("repo")
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.root.path().join("kept.json")
     }
 
     /// Lets `repository` lie in the folder, in place of what lay there.
     fn put(&self, repository: &Repository, version: u64) {
-        let _ = std::fs::remove_dir_all(self.folder().root);
-        bundle(repository, version, &self.key).write(&self.folder().root).unwrap();
+        let _ = std::fs::remove_dir_all(self.dir());
+        bundle(repository, version, &self.key).write(&self.dir()).unwrap();
+    }
+
+    fn open_by(&self, key: &SigningKey) -> Result<Served, PolicyError> {
+        let source = Source { dir: self.dir(), public_key: key.public(), site: None };
+        let records = Arc::clone(&self.records);
+        let record = move |content| {
+            if records.fails.load(Ordering::SeqCst) {
+                return Err(JournalError { reason: "the disk is full".to_owned() });
+            }
+            records.taken.lock().unwrap().push(content);
+            Ok(())
+        };
+        Served::open(source, self.kept(), Box::new(record))
     }
 
     fn open(&self) -> Result<Served, PolicyError> {
-        Served::open(self.folder(), Some(self.journal.clone()))
+        self.open_by(&self.key)
     }
 }
 
@@ -66,7 +72,7 @@ fn version(served: &Served) -> u64 {
 }
 
 #[test]
-fn a_newer_bundle_comes_in_force_and_an_older_or_broken_one_does_not() {
+fn a2_bundle_proven_a_newer_bundle_comes_in_force_and_an_older_or_broken_one_does_not() {
     let site = Site::new();
     let served = site.open().unwrap();
     let automated = || served.in_force().engine().decide(&request(ContainmentAction::Throttle)).tier.to_string();
@@ -82,21 +88,18 @@ fn a_newer_bundle_comes_in_force_and_an_older_or_broken_one_does_not() {
         (&|| site.put(&shipped(), 2), "bundle-version"),
         (&|| site.put(&shipped(), 3), "bundle-version"),
         (
-            &|| bundle(&shipped(), 4, &SigningKey::from_seed(&[9; 32])).write(&site.folder().root).unwrap(),
+            &|| bundle(&shipped(), 4, &SigningKey::from_seed(&[9; 32])).write(&site.dir()).unwrap(),
             "crypto-wrong-signer",
         ),
-        (
-            &|| std::fs::write(site.folder().root.join("policies/20-people.cedar"), "permit (").unwrap(),
-            "crypto-wrong-signer",
-        ),
+        (&|| std::fs::write(site.dir().join("policies/20-people.cedar"), "permit (").unwrap(), "crypto-wrong-signer"),
         (
             &|| {
                 site.put(&shipped(), 4);
-                std::fs::write(site.folder().root.join("policies/20-people.cedar"), "permit (").unwrap();
+                std::fs::write(site.dir().join("policies/20-people.cedar"), "permit (").unwrap();
             },
             "bundle-content",
         ),
-        (&|| std::fs::remove_dir_all(site.folder().root).unwrap(), "policy-read"),
+        (&|| std::fs::remove_dir_all(site.dir()).unwrap(), "policy-read"),
     ];
     for (put, code) in refusals {
         put();
@@ -116,21 +119,20 @@ fn what_was_in_force_serves_on_after_a_restart_whatever_lies_in_the_folder() {
     site.put(&shipped(), 4);
     let served = site.open().unwrap();
     assert_eq!((version(&served), served.reload().unwrap_err().code()), (5, "bundle-version"));
-    std::fs::remove_dir_all(site.folder().root).unwrap();
+    std::fs::remove_dir_all(site.dir()).unwrap();
     assert_eq!(version(&site.open().unwrap()), 5);
 
-    let other = Folder { key: SigningKey::from_seed(&[9; 32]).public(), ..site.folder() };
-    assert_eq!(Served::open(other, None).err().unwrap().code(), "bundle-kept");
-    std::fs::write(site.folder().kept, "{").unwrap();
+    assert_eq!(site.open_by(&SigningKey::from_seed(&[9; 32])).err().unwrap().code(), "bundle-kept");
+    std::fs::write(site.kept(), "{").unwrap();
     assert_eq!(site.open().err().unwrap().code(), "bundle-kept");
 }
 
 #[test]
 fn the_first_bundle_has_to_hold() {
     let site = Site::new();
-    std::fs::remove_file(site.folder().root.join(crate::bundle::CERTIFICATE_FILE)).unwrap();
+    std::fs::remove_file(site.dir().join(crate::bundle::CERTIFICATE_FILE)).unwrap();
     assert_eq!(site.open().err().unwrap().code(), "bundle-file");
-    assert!(!site.folder().kept.exists());
+    assert!(!site.kept().exists());
 }
 
 #[test]
@@ -142,14 +144,13 @@ fn every_bundle_is_recorded_before_it_is_in_force_and_a_refusal_once() {
         served.reload().unwrap_err();
     }
     site.put(&shipped(), 2);
-    site.journal.fails.store(true, Ordering::SeqCst);
+    site.records.fails.store(true, Ordering::SeqCst);
     assert_eq!(served.reload().unwrap_err().code(), "journal-refused");
     assert_eq!(version(&served), 1);
-    site.journal.fails.store(false, Ordering::SeqCst);
+    site.records.fails.store(false, Ordering::SeqCst);
     served.reload().unwrap();
-    let records = site.journal.memory.records.lock().unwrap();
-    let told: Vec<_> =
-        records.iter().map(|(_, record)| (record["loaded"].as_u64(), record["refused"].as_str())).collect();
+    let records = site.records.taken.lock().unwrap();
+    let told: Vec<_> = records.iter().map(|record| (record["loaded"].as_u64(), record["refused"].as_str())).collect();
     assert_eq!(told, [(Some(1), None), (None, Some("bundle-version")), (Some(2), None)]);
 }
 
