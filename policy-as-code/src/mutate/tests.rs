@@ -15,12 +15,12 @@ fn mutated(repository: &Repository) -> Mutated {
     Trials::prepare(repository, LIMIT).unwrap().run(threads(2), &|| {}).unwrap()
 }
 
-/// The shipped repository, with `text` in place of its tests of guardrails.
+/// The shipped repository, with `text` in place of its tests of guardrails and of their limits.
 fn with_guardrail_tests(text: &str) -> Repository {
     let shipped = shipped();
     let tests = [shipped.tests(None), shipped.governance_tests()].concat();
     let mut files: Vec<(&str, &str)> = tests.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
-    files.push(("tests/guardrails.json", text));
+    files.extend([("tests/guardrails.json", text), ("tests/limits.json", "[]")]);
     changed(&files)
 }
 
