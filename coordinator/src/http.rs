@@ -15,7 +15,8 @@ mod rounds;
 mod tasks;
 mod watch;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -40,6 +41,9 @@ use crate::error::Class;
 use crate::governance::Governance;
 use crate::guard::Guarded;
 use crate::{Coordinator, Error};
+
+/// The keys of a path's description that are methods.
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
 
 type Shared = axum::extract::State<Arc<Coordinator>>;
 
@@ -91,6 +95,20 @@ fn api() -> OpenApiRouter<Arc<Coordinator>> {
 /// The admin API's description, as `/openapi.json` shows it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     api().into_openapi()
+}
+
+/// Every call of the admin API as policies name it, such as `GET /api/v1/tasks/{task_id}`.
+pub(crate) fn calls() -> &'static BTreeSet<String> {
+    static CALLS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let description = serde_json::to_value(openapi()).unwrap_or_default();
+        let paths = description["paths"].as_object().into_iter().flatten();
+        let calls = paths.flat_map(|(path, item)| {
+            let found = item.as_object().into_iter().flat_map(|item| item.keys());
+            found.filter(|key| METHODS.contains(&key.as_str())).map(move |key| format!("{} {path}", key.to_uppercase()))
+        });
+        calls.collect()
+    });
+    &CALLS
 }
 
 /// The whole HTTP interface: the API behind the tokens, and the probes and the description in front of it.

@@ -117,7 +117,7 @@ fn what_is_asked_wrongly_is_refused_before_anything_is_done() {
     let said = site.run(&["config", "validate"]);
     failed(&said, "config-field", Exit::Usage);
     let message = said.error["message"].as_str().unwrap();
-    for part in ["ringfence-participant.toml", "line 16", "resons"] {
+    for part in ["ringfence-participant.toml", "line 18", "resons"] {
         assert!(message.contains(part), "`{part}`: {message}");
     }
     site.configure(NOWHERE, "");
