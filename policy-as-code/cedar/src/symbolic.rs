@@ -4,6 +4,7 @@
 //! Cedar's symbolic compiler states each question as a formula, and the solver cvc5 answers it. Nothing is proven that
 //! the solver has not said, and nothing is refuted that the authorizer does not confirm.
 
+mod abstraction;
 mod difference;
 mod domain;
 mod error;
@@ -35,8 +36,8 @@ impl PolicySet {
     /// of its policies can fail; or shows where not.
     pub fn prove(&self, never: &Self, always: &Self, bounds: &[Bound], solver: &Solver) -> Result<Proof, CedarError> {
         let mut inquiry = Inquiry::new(&self.policies, Some(&self.vocabulary), bounds);
-        inquiry.stated = Stated::all(&never.policies, Claim::Never, &inquiry.domain)?;
-        inquiry.stated.extend(Stated::all(&always.policies, Claim::Always, &inquiry.domain)?);
+        inquiry.stated = Stated::all(&self.policies.policies, &never.policies, Claim::Never, &inquiry.domain)?;
+        inquiry.stated.extend(Stated::all(&self.policies.policies, &always.policies, Claim::Always, &inquiry.domain)?);
         inquiry.run(solver)
     }
 

@@ -7,10 +7,13 @@ use serde_json::Value;
 
 /// The attributes and tags that a policy's conditions look at. The tier is left out: every policy looks at it.
 pub(super) fn mentions(policy: &Policy) -> BTreeSet<String> {
+    policy.to_json().map_or_else(|_| BTreeSet::new(), |json| mentions_of(&json))
+}
+
+/// The same of a part of a policy, as JSON.
+pub(super) fn mentions_of(json: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    if let Ok(json) = policy.to_json() {
-        collect(&json, &mut found);
-    }
+    collect(json, &mut found);
     found.remove("tier");
     found
 }

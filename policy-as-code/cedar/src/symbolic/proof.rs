@@ -8,12 +8,13 @@ use std::fmt;
 use cedar_policy::{Authorizer, Decision, Effect, Entities, Policy, PolicySet, Request};
 use cedar_policy_symcc::term::Term;
 use cedar_policy_symcc::{
-    Asserts, CompiledPolicy, CompiledPolicySet, Env, disjoint_asserts, implies_asserts, never_errors_asserts,
-    never_matches_asserts, term_factory,
+    Asserts, CompiledPolicy, CompiledPolicySet, Env, WellFormedAsserts, disjoint_asserts, implies_asserts,
+    never_errors_asserts, never_matches_asserts, term_factory,
 };
 use serde::Serialize;
 use shared::Digest;
 
+use super::abstraction::{Side, is_infallible, reduced};
 use super::domain::Region;
 use super::example::{Example, Ruling};
 use super::mentions::mentions;
@@ -55,7 +56,7 @@ pub struct Finding {
     pub outcome: Outcome,
     /// Digests of the queries, as SMT-LIB texts, that led to it; none where the claim holds or fails at sight.
     pub queries: Vec<Digest>,
-    /// How long it took, in microseconds.
+    /// How long it took until this was known, in microseconds. Claims that were proven together share that time.
     pub micros: u64,
 }
 
@@ -95,15 +96,20 @@ pub struct Proof {
 /// A claim about an invariant, ready to be asked.
 pub(super) struct Stated {
     claim: Claim,
-    /// The requests that the invariant describes, within the domain.
+    /// The requests that the invariant describes.
+    everywhere: PolicySet,
+    /// Those of them that lie within the domain.
     requests: PolicySet,
+    /// The policies that it is about, reduced to what it looks at.
+    reduced: PolicySet,
     /// What it looks at.
     stakes: BTreeSet<String>,
 }
 
 impl Stated {
-    /// A claim for each of `invariants`.
+    /// A claim about `policies` for each of `invariants`.
     pub(super) fn all(
+        policies: &PolicySet,
         invariants: &Policies,
         claim: fn(String) -> Claim,
         domain: &Region,
@@ -116,11 +122,22 @@ impl Stated {
                 return Err(CedarError::InvariantForbids { place, id });
             }
             let alone = PolicySet::from_policies([policy.clone()]).map_err(CedarError::symbolic)?;
-            Ok(Self { claim: claim(id), requests: domain.confine(&alone)?, stakes: mentions(policy) })
+            let (claim, requests, stakes) = (claim(id), domain.confine(&alone)?, mentions(policy));
+            let side = if claim.breaks_when_allowed() { Side::More } else { Side::Less };
+            let reduced = reduced(policies, &stakes, side)?;
+            Ok(Self { claim, everywhere: alone, requests, reduced, stakes })
         };
-        let mut policies: Vec<Policy> = invariants.policies.policies().cloned().collect();
-        policies.sort_by(|one, other| one.id().cmp(other.id()));
-        policies.iter().map(stated).collect()
+        let mut sorted: Vec<Policy> = invariants.policies.policies().cloned().collect();
+        sorted.sort_by(|one, other| one.id().cmp(other.id()));
+        sorted.iter().map(stated).collect()
+    }
+
+    /// What holds for a request that is one of `requests` and breaks the claim about `policies`.
+    fn breach<'p>(&self, requests: &'p CompiledPolicySet, policies: &'p CompiledPolicySet) -> WellFormedAsserts<'p> {
+        match self.claim {
+            Claim::Never(_) => disjoint_asserts(requests, policies),
+            _ => implies_asserts(requests, policies),
+        }
     }
 }
 
@@ -130,12 +147,15 @@ pub(super) struct Inquiry<'a> {
     pub(super) vocabulary: Option<&'a Vocabulary>,
     pub(super) stated: Vec<Stated>,
     pub(super) domain: Region,
+    /// The policies that have something in them that can fail.
+    fallible: Vec<&'a Policy>,
 }
 
 impl<'a> Inquiry<'a> {
     /// An inquiry whether any of `policies` can fail within the domain.
     pub(super) fn new(policies: &'a Policies, vocabulary: Option<&'a Vocabulary>, bounds: &[Bound]) -> Self {
-        Self { policies, vocabulary, stated: Vec::new(), domain: Region::domain(bounds) }
+        let fallible = policies.policies.policies().filter(|policy| !is_infallible(policy)).collect();
+        Self { policies, vocabulary, stated: Vec::new(), domain: Region::domain(bounds), fallible }
     }
 
     /// Asks in every environment.
@@ -152,15 +172,67 @@ impl<'a> Inquiry<'a> {
         Ok(Proof { verdicts, queries })
     }
 
-    /// The findings in one environment, in the order of the claims.
+    /// The findings in one environment, in the order of the claims. Most changes break nothing, so that all claims are
+    /// asked at once first, of reduced policies; one by one only where the answer is not yes.
     fn examine(&self, session: &mut Session<'_>, scene: &Scene<'_>) -> Result<Vec<Finding>, CedarError> {
+        let started = session.now();
+        let fallible = self.fallible(scene)?;
+        let breaches = self.breaches(scene, &fallible)?;
+        if self.none_breaks(session, scene, breaches.iter().flatten())? {
+            let (queries, micros) = (session.recent(), session.micros_since(started));
+            let proven = |breaches: &Vec<Asserts>| {
+                let queries = if breaches.is_empty() { Vec::new() } else { queries.clone() };
+                Finding { environment: scene.environment(), outcome: Outcome::Proven, queries, micros }
+            };
+            return Ok(breaches.iter().map(proven).collect());
+        }
         let policies = scene.set(&self.policies.policies)?;
-        let mut findings = Vec::with_capacity(self.stated.len().saturating_add(1));
+        let mut findings = Vec::with_capacity(breaches.len());
         for stated in &self.stated {
             findings.push(find(session, scene, |session| self.hold(session, scene, stated, &policies))?);
         }
-        findings.push(find(session, scene, |session| self.no_error(session, scene))?);
+        findings.push(find(session, scene, |session| self.no_error(session, scene, &fallible))?);
         Ok(findings)
+    }
+
+    /// What would break each claim, in their order; nothing where a claim holds at sight.
+    fn breaches(
+        &self,
+        scene: &Scene<'_>,
+        fallible: &[(&Policy, CompiledPolicy)],
+    ) -> Result<Vec<Vec<Asserts>>, CedarError> {
+        let mut breaches = Vec::with_capacity(self.stated.len().saturating_add(1));
+        for stated in &self.stated {
+            let (requests, policies) = (scene.set(&stated.everywhere)?, scene.set(&stated.reduced)?);
+            let asserts = stated.breach(&requests, &policies).asserts().clone();
+            breaches.push(if contradicts(&asserts) { Vec::new() } else { vec![asserts] });
+        }
+        let failures = fallible.iter().map(|(_, policy)| never_errors_asserts(policy).asserts().clone());
+        breaches.push(failures.collect());
+        Ok(breaches)
+    }
+
+    /// Whether the solver proves at one go that no request of the domain is one of `breaches`.
+    fn none_breaks<'b>(
+        &self,
+        session: &mut Session<'_>,
+        scene: &Scene<'_>,
+        breaches: impl Iterator<Item = &'b Asserts>,
+    ) -> Result<bool, CedarError> {
+        let (mut assumed, mut broken) = (Vec::new(), Term::from(false));
+        for asserts in breaches {
+            if let Some((breach, hierarchy)) = asserts.split_last() {
+                assumed.extend_from_slice(hierarchy);
+                broken = term_factory::or(broken, breach.clone());
+            }
+        }
+        if broken == Term::from(false) {
+            return Ok(true);
+        }
+        let domain = scene.policy(&self.domain.policy()?)?;
+        assumed.extend_from_slice(never_matches_asserts(&domain).asserts());
+        assumed.push(broken);
+        Ok(session.contradiction(Asserts::new(assumed), &scene.symbols)? == Ok(true))
     }
 
     fn hold(
@@ -170,54 +242,41 @@ impl<'a> Inquiry<'a> {
         stated: &Stated,
         policies: &CompiledPolicySet,
     ) -> Result<Outcome, CedarError> {
+        let reduced = scene.set(&stated.reduced)?;
+        let breach = stated.breach(&scene.set(&stated.everywhere)?, &reduced).asserts().clone();
+        if self.none_breaks(session, scene, [breach].iter())? {
+            return Ok(Outcome::Proven);
+        }
         let requests = scene.set(&stated.requests)?;
-        let asserts = match stated.claim {
-            Claim::Never(_) => disjoint_asserts(&requests, policies),
-            _ => implies_asserts(&requests, policies),
-        };
         let broken = stated.claim.breaks_when_allowed();
         let point = |request: &Request, entities: &Entities| {
             allows(&stated.requests, request, entities) && allows(&self.policies.policies, request, entities) == broken
         };
-        let answer = session.example(&asserts)?;
+        let answer = session.example(&stated.breach(&requests, policies))?;
         Ok(self.outcome(answer, &stated.stakes, &point))
-    }
-
-    /// Whether no policy can fail: asked for all policies at once, and policy by policy where the answer is not yes.
-    fn no_error(&self, session: &mut Session<'_>, scene: &Scene<'_>) -> Result<Outcome, CedarError> {
-        let fallible = self.fallible(scene)?;
-        if fallible.is_empty() {
-            return Ok(Outcome::Proven);
-        }
-        let domain = scene.policy(&self.domain.policy()?)?;
-        let asserts = any_fails(&fallible, &domain);
-        match session.contradiction(asserts, &scene.symbols)? {
-            Ok(true) => Ok(Outcome::Proven),
-            _ => self.first_error(session, scene, fallible.into_iter().map(|(policy, _)| policy)),
-        }
     }
 
     /// The policies that could fail as far as one can see without a solver.
     fn fallible(&self, scene: &Scene<'_>) -> Result<Vec<(&'a Policy, CompiledPolicy)>, CedarError> {
         let mut fallible = Vec::new();
-        for policy in self.policies.policies.policies() {
+        for policy in self.fallible.iter().copied() {
             let compiled = scene.policy(policy)?;
-            if !never_errors_asserts(&compiled).asserts().contains(&Term::from(false)) {
+            if !contradicts(never_errors_asserts(&compiled).asserts()) {
                 fallible.push((policy, compiled));
             }
         }
         Ok(fallible)
     }
 
-    fn first_error<'p>(
+    fn no_error(
         &self,
         session: &mut Session<'_>,
         scene: &Scene<'_>,
-        fallible: impl Iterator<Item = &'p Policy>,
+        fallible: &[(&Policy, CompiledPolicy)],
     ) -> Result<Outcome, CedarError> {
         let alone = PolicySet::from_policies([self.domain.policy()?]).map_err(CedarError::symbolic)?;
         let mut worst = Outcome::Proven;
-        for policy in fallible {
+        for (policy, _) in fallible {
             let guarded = scene.policy(&self.domain.guard(policy)?)?;
             let point = |request: &Request, entities: &Entities| {
                 allows(&alone, request, entities) && fails(&self.policies.policies, policy, request, entities)
@@ -269,23 +328,13 @@ fn find(
 ) -> Result<Finding, CedarError> {
     let started = session.now();
     let outcome = ask(session)?;
-    let micros = u64::try_from(session.now().since(started).as_micros()).unwrap_or(u64::MAX);
+    let micros = session.micros_since(started);
     Ok(Finding { environment: scene.environment(), outcome, queries: session.recent(), micros })
 }
 
-/// The assertion that a request of the domain makes one of the policies fail.
-fn any_fails(fallible: &[(&Policy, CompiledPolicy)], domain: &CompiledPolicy) -> Asserts {
-    let (mut assumed, mut fails) = (Vec::new(), Term::from(false));
-    for (_, policy) in fallible {
-        let asserts = never_errors_asserts(policy).asserts().clone();
-        if let Some((failure, hierarchy)) = asserts.split_last() {
-            assumed.extend_from_slice(hierarchy);
-            fails = term_factory::or(fails, failure.clone());
-        }
-    }
-    assumed.extend(never_matches_asserts(domain).asserts().iter().cloned());
-    assumed.push(fails);
-    Asserts::new(assumed)
+/// Whether no request can make all of `asserts` hold, as far as one can see without a solver.
+fn contradicts(asserts: &Asserts) -> bool {
+    asserts.contains(&Term::from(false))
 }
 
 pub(super) fn allows(policies: &PolicySet, request: &Request, entities: &Entities) -> bool {

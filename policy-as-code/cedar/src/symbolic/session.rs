@@ -50,6 +50,10 @@ impl<'a> Session<'a> {
         self.solver.now()
     }
 
+    pub(super) fn micros_since(&self, started: Timestamp) -> u64 {
+        u64::try_from(self.now().since(started).as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// A request for which all `asserts` hold; none where they contradict each other.
     pub(super) fn example(&mut self, asserts: &WellFormedAsserts<'_>) -> Result<Answer<Option<Env>>, CedarError> {
         let result = self.runtime.block_on(self.compiler.check_sat(asserts));

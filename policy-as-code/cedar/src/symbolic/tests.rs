@@ -163,8 +163,41 @@ fn what_was_proven_is_not_asked_again_and_a_changed_policy_is() {
     let second = prove(&policies, &never, "", &solver);
     assert_eq!((second.queries.asked, second.queries.recalled), (0, 8));
     assert_eq!(second.verdicts, first.verdicts);
-    let third = prove(&policies.replace("9000", "9001"), &never, "", &solver);
+    let third = prove(&policies.replace("peers < 2", "peers < 3"), &never, "", &solver);
     assert!(third.queries.asked > 0);
+}
+
+#[test]
+fn a_change_that_no_invariant_looks_at_asks_nothing_new() {
+    let Some(solver) = cvc5() else { return };
+    let never = QUORUM.replace("< 3", "< 2");
+    let policies = format!("{PERMIT}{GUARD}");
+    let proven = prove(&policies, &never, "", &solver).queries.proven;
+    let solver = solver.knowing(proven);
+    let changed = prove(&policies.replace("9000", "9001"), &never, "", &solver);
+    assert_eq!(changed.queries.asked, 0);
+    assert!(outcomes(&changed).all(|outcome| *outcome == Outcome::Proven));
+}
+
+#[test]
+fn what_only_the_whole_set_proves_is_proven_and_what_it_breaks_is_shown() {
+    let Some(solver) = cvc5() else { return };
+    let guards = |reversible: &str| {
+        format!(
+            r#"{PERMIT}
+            @id("a") forbid(principal, action, resource) when {{ context.healthy_peers < 2 && context.maintenance_window }};
+            @id("b") forbid(principal, action, resource) when {{ context.healthy_peers < 2 && {reversible} }};"#
+        )
+    };
+    let never = QUORUM.replace("< 3", "< 2");
+    let whole = prove(&guards("!context.maintenance_window"), &never, "", &solver);
+    assert!(outcomes(&whole).all(|outcome| *outcome == Outcome::Proven), "{whole:?}");
+    let broken = prove(&guards("context.reversible"), &never, "", &solver);
+    assert!(outcomes(&broken).any(|outcome| matches!(outcome, Outcome::Violated(_))), "{broken:?}");
+}
+
+fn outcomes(proof: &Proof) -> impl Iterator<Item = &Outcome> {
+    proof.verdicts.iter().flat_map(|verdict| &verdict.findings).map(|finding| &finding.outcome)
 }
 
 fn compare(base: &str, head: &str, bounds: [&[Bound]; 2], solver: &Solver) -> Vec<TierDifference> {
