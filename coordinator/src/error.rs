@@ -145,8 +145,10 @@ pub enum Error {
     #[error(transparent)]
     Policies(#[from] PolicyError),
     /// The policies do not permit it.
-    #[error("this federation's policies refuse it: {by}")]
+    #[error("{what}: {by}")]
     Policy {
+        /// Who wanted what.
+        what: String,
         /// The policies that refused, with their reasons.
         by: String,
     },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use policy_as_code::bundle::Served;
-use policy_as_code::governance::{self, Answer, Request};
+use policy_as_code::governance::{self, Answer, Caller, Request};
 use policy_as_code::journal::JournalError;
 use shared::audit::AuditKind;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ impl Governance {
     /// The policies that the configuration names. Every bundle stands in the audit log before it is in force.
     pub(crate) fn open(config: &Config, coordinator: &Arc<Coordinator>) -> Result<Self, Error> {
         let Some(source) = config.policy.clone() else {
-            return Ok(Self::Shipped(Box::new(governance::Governance::shipped()?)));
+            return Self::shipped();
         };
         let (kept, coordinator) = (config.data_dir.join("policy-in-force.json"), Arc::clone(coordinator));
         let record = move |content| {
@@ -32,10 +32,15 @@ impl Governance {
         Ok(Self::Served(Arc::new(Served::open(source, kept, Box::new(record))?)))
     }
 
+    /// The policies that ship.
+    pub(crate) fn shipped() -> Result<Self, Error> {
+        Ok(Self::Shipped(Box::new(governance::Governance::shipped()?)))
+    }
+
     /// Refuses what the policies do not permit.
     pub(crate) fn permit(&self, request: &Request<'_>) -> Result<(), Error> {
         let answer = self.decide(request);
-        if answer.allowed { Ok(()) } else { Err(Error::Policy { by: answer.refusers() }) }
+        if answer.allowed { Ok(()) } else { Err(Error::Policy { what: wish(request), by: answer.refusers() }) }
     }
 
     fn decide(&self, request: &Request<'_>) -> Answer {
@@ -54,17 +59,25 @@ impl Governance {
     }
 }
 
+/// Who wants what, in words.
+fn wish(request: &Request<'_>) -> String {
+    match request {
+        Request::Admit(admission) => format!("task `{}`", admission.task.task_id),
+        Request::Call(Caller { name, role }, call) => format!("`{name}` ({role}) may not call `{call}`"),
+        Request::Promote(Caller { name, role }, release, _) => {
+            format!("`{name}` ({role}) may not promote `{}`", release.release_id)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use policy_as_code::governance::Caller;
-
     use super::*;
     use crate::config::Role;
     use crate::http::calls;
 
     fn may(role: Role, call: &str) -> bool {
-        let shipped = Governance::Shipped(Box::new(governance::Governance::shipped().unwrap()));
-        shipped.permit(&Request::Call(Caller { name: "ann", role: role.as_str() }, call)).is_ok()
+        Governance::shipped().unwrap().permit(&Request::Call(Caller { name: "ann", role: role.as_str() }, call)).is_ok()
     }
 
     #[test]

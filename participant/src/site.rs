@@ -274,6 +274,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use policy_as_code::bundle::Source;
+
     use super::*;
     use crate::testing::{Lone, config, now, round};
 
@@ -299,6 +301,18 @@ mod tests {
         let refused = Site::open(Config::default(), clock(), Randomness::OperatingSystem).err().unwrap();
         assert!(matches!(refused, SiteError::Unnamed), "{refused}");
         assert!(!folder.path().join("site").exists(), "nothing was made");
+    }
+
+    #[test]
+    fn policies_that_are_no_bundle_are_refused_and_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let public_key = SigningKey::from_seed(&[5; 32]).public();
+        let source = Source { dir: folder.path().to_owned(), public_key, site: None };
+        let lone = Lone::with(|config| config.policy = Some(source));
+        for _ in 0..2 {
+            assert!(matches!(lone.site.policies(), Err(SiteError::Policy(_))));
+        }
+        assert!(Lone::new().site.policies().unwrap().is_none());
     }
 
     #[test]

@@ -79,6 +79,12 @@ impl Repository {
         Self { served, tests }
     }
 
+    /// The same files without the tests: what is served.
+    #[must_use]
+    pub fn without_tests(self) -> Self {
+        Self { tests: BTreeMap::new(), ..self }
+    }
+
     /// The files that are served, by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &String)> {
         self.served.iter().map(|(path, text)| (path.as_str(), text))

@@ -226,6 +226,11 @@ fn the_sites_own_policy_refuses_by_name_and_reason() {
 }
 
 #[test]
+fn policies_that_do_not_load_admit_nothing() {
+    assert!(matches!(ask_with("permit(", &conditions()), Err(SiteError::Policy(_))));
+}
+
+#[test]
 fn no_policy_lifts_a_limit() {
     let lax = r#"@id("yes") permit(principal, action, resource);"#;
     assert_eq!(ask_with(lax, &conditions()).unwrap().policies, ["yes"]);

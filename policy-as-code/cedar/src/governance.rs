@@ -9,12 +9,13 @@ mod task;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{Context, Entities, Entity, EntityTypeName, EntityUid, Request, RestrictedExpression};
 use shared::Timestamp;
 use shared::release::Release;
 use shared::task::Task;
 
 use crate::policies::{Answer, Policies, parse_schema};
+use crate::vocabulary::{text, type_name, uid};
 use crate::{CedarError, Place, Source, TestOutcome, TestSuite};
 
 /// What the policies are asked.
@@ -198,25 +199,21 @@ struct Vocabulary {
 
 impl Vocabulary {
     fn new() -> Result<Self, CedarError> {
-        let name = |name: &str| {
-            let parsed = format!("Ringfence::{name}").parse::<EntityTypeName>();
-            parsed.map_err(|error| CedarError::SchemaUnfit { reason: error.to_string() })
-        };
         Ok(Self {
-            action: name("Action")?,
-            admin_api: name("AdminApi")?,
-            caller: name("Caller")?,
-            operator: name("Operator")?,
-            release: name("Release")?,
-            role: name("Role")?,
-            task: name("Task")?,
+            action: type_name("Action")?,
+            admin_api: type_name("AdminApi")?,
+            caller: type_name("Caller")?,
+            operator: type_name("Operator")?,
+            release: type_name("Release")?,
+            role: type_name("Role")?,
+            task: type_name("Task")?,
         })
     }
 
     /// The caller in its role, and every role in the one before it.
     fn caller(&self, caller: Caller<'_>) -> Vec<Entity> {
-        let within = |uid: EntityUid, parent: Option<&str>| {
-            Entity::new_no_attrs(uid, parent.map(|role| self::uid(&self.role, role)).into_iter().collect())
+        let within = |member: EntityUid, role: Option<&str>| {
+            Entity::new_no_attrs(member, role.map(|role| uid(&self.role, role)).into_iter().collect())
         };
         let before = [None].into_iter().chain(ROLES.map(Some));
         let roles = ROLES.into_iter().zip(before).map(|(role, before)| within(uid(&self.role, role), before));
@@ -236,14 +233,6 @@ fn expression(value: Value) -> RestrictedExpression {
         Value::Text(text) => RestrictedExpression::new_string(text),
         Value::Texts(texts) => RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string)),
     }
-}
-
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use cedar_policy::{Context, Decision, Entities, EntityUid, Request, Response, Sc
 use serde::Deserialize;
 
 use crate::policies::Policies;
+use crate::vocabulary::text;
 use crate::{CedarError, Source};
 
 /// What became of one test.
@@ -114,8 +115,4 @@ impl TestRequest {
         let resource = self.resource.parse().map_err(text)?;
         Request::new(principal, action, resource, context, Some(schema)).map_err(text)
     }
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }

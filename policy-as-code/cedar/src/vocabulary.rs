@@ -35,11 +35,11 @@ pub(crate) fn qualified(name: &str) -> String {
     format!("Ringfence::{name}")
 }
 
-fn type_name(name: &str) -> Result<EntityTypeName, CedarError> {
+pub(crate) fn type_name(name: &str) -> Result<EntityTypeName, CedarError> {
     qualified(name).parse().map_err(unfit)
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+pub(crate) fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
@@ -142,7 +142,7 @@ impl Vocabulary {
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

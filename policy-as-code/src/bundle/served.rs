@@ -49,7 +49,9 @@ pub struct Served {
 }
 
 struct State {
-    manifest: Manifest,
+    /// What is in force.
+    bundle: Bundle,
+    version: u64,
     /// Why the bundle in the folder is refused, as it was told.
     refused: Option<String>,
 }
@@ -58,17 +60,18 @@ impl Served {
     /// Puts in force what was in force last, which the file `kept` has, or the first time the bundle that lies in the
     /// folder. Every bundle goes to `record` before it is in force, and so does why one is refused.
     pub fn open(source: Source, kept: PathBuf, record: Record) -> Result<Self, PolicyError> {
-        let (engine, manifest) = match source.kept(&kept)? {
+        let (bundle, engine, manifest) = match source.kept(&kept)? {
             Some(kept) => kept,
             None => {
-                let (bundle, engine, manifest) = source.offered()?;
+                let bundle = Bundle::read(&source.dir)?;
+                let (engine, manifest) = source.load(&bundle)?;
                 record(loaded(&manifest))?;
                 keep(&kept, &bundle)?;
-                (engine, manifest)
+                (bundle, engine, manifest)
             }
         };
         tell(&manifest);
-        let state = Mutex::new(State { manifest, refused: None });
+        let state = Mutex::new(State { bundle, version: manifest.version, refused: None });
         Ok(Self { source, kept, record, in_force: Arc::new(InForce::new(engine)), state })
     }
 
@@ -80,7 +83,7 @@ impl Served {
     /// Puts the bundle that now lies in the folder in force, if it is another one. Blocks.
     pub fn reload(&self) -> Result<(), PolicyError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let reloaded = self.succeed(&mut state.manifest);
+        let reloaded = self.succeed(&mut state);
         let refused = reloaded.as_ref().err().map(ToString::to_string);
         if let Err(error) = &reloaded
             && refused != state.refused
@@ -93,17 +96,18 @@ impl Served {
         reloaded
     }
 
-    fn succeed(&self, current: &mut Manifest) -> Result<(), PolicyError> {
-        let (bundle, engine, manifest) = self.source.offered()?;
-        if manifest == *current {
+    fn succeed(&self, state: &mut State) -> Result<(), PolicyError> {
+        let bundle = Bundle::read(&self.source.dir)?;
+        if bundle == state.bundle {
             return Ok(());
         }
-        manifest.succeeds(current.version)?;
+        let (engine, manifest) = self.source.load(&bundle)?;
+        manifest.succeeds(state.version)?;
         (self.record)(loaded(&manifest))?;
         keep(&self.kept, &bundle)?;
         self.in_force.replace(engine);
         tell(&manifest);
-        *current = manifest;
+        (state.bundle, state.version) = (bundle, manifest.version);
         Ok(())
     }
 
@@ -119,22 +123,19 @@ impl Served {
 }
 
 impl Source {
-    fn offered(&self) -> Result<(Bundle, Engine, Manifest), PolicyError> {
-        let bundle = Bundle::read(&self.dir)?;
-        let (engine, manifest) = self.load(&bundle)?;
-        Ok((bundle, engine, manifest))
-    }
-
     fn load(&self, bundle: &Bundle) -> Result<(Engine, Manifest), PolicyError> {
         let manifest = bundle.verify(&self.public_key)?;
         Ok((Engine::new(bundle.repository(), self.site.as_deref())?, manifest))
     }
 
-    fn kept(&self, path: &Path) -> Result<Option<(Engine, Manifest)>, PolicyError> {
+    fn kept(&self, path: &Path) -> Result<Option<(Bundle, Engine, Manifest)>, PolicyError> {
         if !path.exists() {
             return Ok(None);
         }
-        let kept = read_json(path, u64::MAX).and_then(|bundle| self.load(&bundle));
+        let kept = read_json(path, u64::MAX).and_then(|bundle: Bundle| {
+            let (engine, manifest) = self.load(&bundle)?;
+            Ok((bundle, engine, manifest))
+        });
         let broken = |error: PolicyError| PolicyError::BundleKept {
             path: path.display().to_string(),
             reason: error.to_string(),

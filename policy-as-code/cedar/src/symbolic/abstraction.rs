@@ -86,7 +86,7 @@ pub(super) fn is_infallible(policy: &Policy) -> bool {
 }
 
 fn is_plain(expression: &Value) -> bool {
-    const PLAIN: [&str; 30] = [
+    const PLAIN: [&str; 36] = [
         "!",
         "!=",
         "&&",
@@ -117,12 +117,16 @@ fn is_plain(expression: &Value) -> bool {
         "is",
         "isEmpty",
         "kind",
+        "left",
+        "like",
+        "pattern",
+        "right",
+        "then",
+        "||",
     ];
-    const MORE: [&str; 6] = ["left", "like", "pattern", "right", "then", "||"];
     match expression {
         Value::Object(fields) => fields.iter().all(|(name, value)| {
-            let is_known = PLAIN.contains(&name.as_str()) || MORE.contains(&name.as_str());
-            is_known && (matches!(name.as_str(), "Value" | "pattern") || is_plain(value))
+            PLAIN.contains(&name.as_str()) && (matches!(name.as_str(), "Value" | "pattern") || is_plain(value))
         }),
         Value::Array(items) => items.iter().all(is_plain),
         _ => true,
