@@ -4,6 +4,7 @@ mod bundle;
 mod coverage;
 mod decide;
 mod diff;
+mod format;
 mod mutate;
 mod prove;
 mod replay;
@@ -54,8 +55,11 @@ struct Source {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load the repository whole: schema, policies, invariants, domain, playbooks
-    Check,
+    /// Load the repository whole: schema, policies, invariants, domain, playbooks; name files that are not laid out, and
+    /// policies that change no answer
+    Check(prove::SolverArgs),
+    /// Lay the policies out, as `cedar format` does it
+    Format,
     /// Run the policy tests in `tests/*.json` (the format of `cedar run-tests`)
     Test,
     /// Compare what two versions of the repository allow, proven for every request of their domains
@@ -94,7 +98,8 @@ fn run(cli: Cli) -> Result<(), anyhow::Error> {
     let config = cli.source.load().map_err(Failure::from)?;
     let repo: &Path = &config.repo;
     match cli.command {
-        Command::Check => repository::check(repo, cli.format),
+        Command::Check(solver) => repository::check(repo, &solver, cli.format),
+        Command::Format => format::run(repo, cli.format),
         Command::Test => repository::test(repo, cli.format),
         Command::Diff(versions) => diff::run(repo, &versions, cli.format),
         Command::Coverage(arguments) => coverage::run(repo, &arguments, cli.format),

@@ -9,21 +9,25 @@ pub use report::{ChangedRequest, Decided, Direction, EnvironmentDiff, PolicyDiff
 use std::collections::BTreeSet;
 
 use policy_as_code_cedar::{
-    CedarError, Change, Comparison, Difference, Environment, PolicySet, Solver, TierDifference,
+    CedarError, Change, Comparison, Difference, Environment, GovernancePolicies, PolicySet, Solver, TierDifference,
 };
 
 use crate::PolicyError;
 use crate::decide::Engine;
+use crate::governance;
 use crate::repository::{Repository, SCHEMA};
 
-/// Compares `head` with `base`, the version before it: the policies of all sites, and those of each site that changed.
+/// Compares `head` with `base`, the version before it: the policies of all sites, those of each site that changed, and
+/// those of governance.
 pub fn diff(base: &Repository, head: &Repository, solver: &Solver) -> Result<PolicyDiff, PolicyError> {
+    let mut report = PolicyDiff::begin(solver);
     let common = Versions::load(base, head, None)?;
-    let mut report = common.report(solver);
+    report.schema(&common.old.environments, &environments(&common.head), common.old.schema_changed);
     common.compare(&mut report, solver)?;
     for site in changed_sites(base, head) {
         Versions::load(base, head, Some(&site))?.compare(&mut report, solver)?;
     }
+    common.compare_governance(&mut report, base, head, solver)?;
     report.effort.end(solver.now());
     Ok(report)
 }
@@ -40,8 +44,15 @@ struct Versions {
     site: Option<String>,
     base: Engine,
     head: Engine,
-    /// The policies of `base` under the schema of `head`; why not, where that schema does not fit them.
-    base_policies: Result<PolicySet, CedarError>,
+    old: Old<PolicySet>,
+}
+
+/// Policies of the old version under the schema of the new one.
+struct Old<P> {
+    /// Why they are not, where that schema does not fit them.
+    policies: Result<P, CedarError>,
+    /// The environments of the old schema.
+    environments: BTreeSet<Environment>,
     schema_changed: bool,
 }
 
@@ -50,48 +61,64 @@ impl Versions {
     fn load(base: &Repository, head: &Repository, site: Option<&str>) -> Result<Self, PolicyError> {
         let known = |version: &Repository| site.filter(|site| version.sites().contains(*site));
         let schema = head.file(SCHEMA)?;
-        Ok(Self {
-            site: site.map(str::to_owned),
-            base_policies: PolicySet::parse(&schema, &base.policies(known(base))),
+        let engine = Engine::new(base, known(base))?;
+        let old = Old {
+            policies: PolicySet::parse(&schema, &base.policies(known(base))),
+            environments: environments(&engine),
             schema_changed: base.file(SCHEMA)?.text != schema.text,
-            base: Engine::new(base, known(base))?,
-            head: Engine::new(head, known(head))?,
-        })
-    }
-
-    /// A report that says what became of the schema, and nothing yet of the policies.
-    fn report(&self, solver: &Solver) -> PolicyDiff {
-        let (before, after) = (environments(&self.base), environments(&self.head));
-        let mut report = PolicyDiff::begin(solver, self.schema_changed);
-        report.removed = before.difference(&after).cloned().collect();
-        report.added = after.difference(&before).cloned().collect();
-        report
+        };
+        Ok(Self { site: site.map(str::to_owned), base: engine, head: Engine::new(head, known(head))?, old })
     }
 
     fn compare(&self, report: &mut PolicyDiff, solver: &Solver) -> Result<(), PolicyError> {
-        match &self.base_policies {
-            Ok(base_policies) => {
-                let (bounds, base_bounds) = (self.head.domain().bounds(), self.base.domain().bounds());
-                self.take(report, self.head.policies().compare(&bounds, base_policies, &base_bounds, solver)?);
+        let (bounds, base_bounds) = (self.head.domain().bounds(), self.base.domain().bounds());
+        let compare = |old: &PolicySet| self.head.policies().compare(&bounds, old, &base_bounds, solver);
+        self.take(report, &self.old, compare)
+    }
+
+    /// Compares which tasks a site admits, who may call what, and which releases may be promoted.
+    fn compare_governance(
+        &self,
+        report: &mut PolicyDiff,
+        base: &Repository,
+        head: &Repository,
+        solver: &Solver,
+    ) -> Result<(), PolicyError> {
+        let environments =
+            |version: &Engine| version.governance().policies().environments().into_iter().collect::<BTreeSet<_>>();
+        let schema = head.file(governance::SCHEMA)?;
+        let old = Old {
+            policies: GovernancePolicies::parse(&schema, &base.folder("governance")),
+            environments: environments(&self.base),
+            schema_changed: base.file(governance::SCHEMA)?.text != schema.text,
+        };
+        report.schema(&old.environments, &environments(&self.head), old.schema_changed);
+        self.take(report, &old, |old| self.head.governance().policies().compare(old, solver))
+    }
+
+    /// Takes over what `compare` finds in the environments that were there before.
+    fn take<P>(
+        &self,
+        report: &mut PolicyDiff,
+        old: &Old<P>,
+        compare: impl FnOnce(&P) -> Result<Comparison, CedarError>,
+    ) -> Result<(), PolicyError> {
+        match &old.policies {
+            Ok(policies) => {
+                let Comparison { differences, queries } = compare(policies)?;
+                let known = differences.into_iter().filter(|one| old.environments.contains(&one.environment));
+                report.environments.extend(known.map(|one| self.environment(one, old.schema_changed)));
+                report.effort.add(queries);
             }
-            Err(error) => report.incomparable = Some(error.to_string()),
+            Err(error) => report.incomparable.push(error.to_string()),
         }
         Ok(())
     }
 
-    /// Takes over what was found in the environments that were there before.
-    fn take(&self, report: &mut PolicyDiff, comparison: Comparison) {
-        let Comparison { differences, queries } = comparison;
-        let before = environments(&self.base);
-        let common = differences.into_iter().filter(|difference| before.contains(&difference.environment));
-        report.environments.extend(common.map(|difference| self.environment(difference)));
-        report.effort.add(queries);
-    }
-
-    fn environment(&self, difference: Difference) -> EnvironmentDiff {
+    fn environment(&self, difference: Difference, schema_changed: bool) -> EnvironmentDiff {
         let Difference { environment, tiers } = difference;
         let tiers: Vec<TierDiff> = tiers.into_iter().map(|tier| self.tier(tier)).collect();
-        let direction = Direction::of(&tiers, self.schema_changed);
+        let direction = Direction::of(&tiers, schema_changed);
         EnvironmentDiff { site: self.site.clone(), environment, direction, tiers }
     }
 

@@ -12,7 +12,8 @@ use shared::Digest;
 use crate::PolicyError;
 use crate::repository::Repository;
 
-const SCHEMA: &str = "schema/governance.cedarschema";
+/// Where the schema of governance stands.
+pub(crate) const SCHEMA: &str = "schema/governance.cedarschema";
 /// The policies that ship.
 const SHIPPED: [(&str, &str); 4] = [
     ("governance/10-tasks.cedar", include_str!("../governance/10-tasks.cedar")),

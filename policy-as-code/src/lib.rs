@@ -19,6 +19,7 @@ pub mod governance;
 pub mod http;
 pub mod invariant;
 pub mod journal;
+pub mod lint;
 pub mod mutate;
 pub mod playbook;
 pub mod prove;

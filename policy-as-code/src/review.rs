@@ -18,6 +18,7 @@ use crate::coverage::Coverage;
 use crate::decide::Engine;
 use crate::diff::{PolicyDiff, diff};
 use crate::invariant::Invariants;
+use crate::lint::Lint;
 use crate::mutate::{Mutated, Trials};
 use crate::prove::{Effort, ProofReport, prove};
 use crate::replay::{Replay, Settings, Versions, replay};
@@ -27,7 +28,7 @@ use crate::repository::Repository;
 const MAX_MUTANTS: usize = 20_000;
 
 /// What a review compares, or runs.
-const COMPARED: [&str; 4] = ["policies/", "invariants/", "schema/", "tests/"];
+const COMPARED: [&str; 5] = ["governance/", "policies/", "invariants/", "schema/", "tests/"];
 
 /// What is reviewed.
 pub struct Change<'a> {
@@ -66,6 +67,8 @@ pub struct Review {
     pub difference: Finding<PolicyDiff>,
     /// What both versions say to recorded decisions; `None` where none were given.
     pub replay: Option<Finding<Replay>>,
+    /// How the policies are laid out, and which of them change nothing.
+    pub lint: Finding<Lint>,
     /// Which policies the tests decide by.
     pub coverage: Finding<Coverage>,
     /// Which careless edits the tests would let pass.
@@ -118,6 +121,7 @@ impl Review {
             proof: Finding::of(prove(head, solver)),
             difference: Finding::of(diff(base, head, solver)),
             replay: recorded.map(|recorded| replayed(base, head, recorded)),
+            lint: Finding::of(Lint::of(head, solver)),
             coverage: Finding::of(Coverage::of(head)),
             mutants: Finding::of(Trials::prepare(head, MAX_MUTANTS).and_then(|trials| trials.run(threads, &|| ()))),
         }
@@ -127,7 +131,8 @@ impl Review {
     pub fn proven(&self) -> BTreeSet<Digest> {
         let proof = self.proof.found().map(|proof| &proof.effort);
         let difference = self.difference.found().map(|difference| &difference.effort);
-        proof.into_iter().chain(difference).flat_map(Effort::proven).copied().collect()
+        let lint = self.lint.found().into_iter().flat_map(|lint| &lint.proven);
+        proof.into_iter().chain(difference).flat_map(Effort::proven).chain(lint).copied().collect()
     }
 
     /// Why this must not be merged; empty where nothing speaks against it.

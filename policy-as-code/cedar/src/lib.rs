@@ -7,6 +7,7 @@
 mod attributes;
 mod compiled;
 mod error;
+mod format;
 mod governance;
 mod limits;
 mod mutant;
@@ -18,6 +19,7 @@ mod test_suite;
 mod vocabulary;
 
 pub use error::{CedarError, Place};
+pub use format::formatted;
 pub use governance::{AdmissionRequest, Caller, GovernanceAnswer, GovernancePolicies, GovernanceRequest};
 pub use mutant::{Mutant, Mutants, Shift, Slip};
 pub use policies::Source;

@@ -26,6 +26,8 @@ pub use scene::Environment;
 pub use session::Queries;
 pub use solver::{Solver, SolverConfig};
 
+use std::collections::BTreeSet;
+
 use difference::{Pair, Side};
 use proof::{Inquiry, Stated};
 
@@ -50,7 +52,17 @@ impl PolicySet {
         solver: &Solver,
     ) -> Result<Comparison, CedarError> {
         let (base, head) = (Side::new(&base.policies, base_bounds)?, Side::new(&self.policies, bounds)?);
-        Pair { base, head, vocabulary: &self.vocabulary }.run(solver)
+        Pair { base, head, vocabulary: Some(&self.vocabulary) }.run(solver)
+    }
+
+    /// Those of `suspects` without any one of which this set would answer every request within `bounds` as it does.
+    pub fn shadowed(
+        &self,
+        suspects: &BTreeSet<String>,
+        bounds: &[Bound],
+        solver: &Solver,
+    ) -> Result<(BTreeSet<String>, Queries), CedarError> {
+        difference::shadowed(&self.policies, suspects, bounds, solver)
     }
 
     /// The request environments of the schema, in a fixed order.
@@ -63,6 +75,21 @@ impl GovernancePolicies {
     /// Proves that none of the policies can fail, or shows where one does.
     pub fn prove(&self, solver: &Solver) -> Result<Proof, CedarError> {
         Inquiry::new(&self.policies, None, &[]).run(solver)
+    }
+
+    /// How these policies differ from `base`. Both were parsed under the same schema.
+    pub fn compare(&self, base: &Self, solver: &Solver) -> Result<Comparison, CedarError> {
+        let (base, head) = (Side::new(&base.policies, &[])?, Side::new(&self.policies, &[])?);
+        Pair { base, head, vocabulary: None }.run(solver)
+    }
+
+    /// Those of `suspects` without any one of which every request would be answered as it is.
+    pub fn shadowed(
+        &self,
+        suspects: &BTreeSet<String>,
+        solver: &Solver,
+    ) -> Result<(BTreeSet<String>, Queries), CedarError> {
+        difference::shadowed(&self.policies, suspects, &[], solver)
     }
 
     /// The request environments of the schema, in a fixed order.

@@ -2,7 +2,7 @@
 //!
 //! It keeps the policies as they are; a mutant is tried on a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Authorizer, Effect, Policy, PolicyId, PolicySet, Schema};
 
@@ -100,6 +100,25 @@ impl TestSuite {
     fn satisfied(&self, id: &str) -> usize {
         let reactions = self.reactions.get(id).map(Vec::as_slice).unwrap_or_default();
         reactions.iter().filter(|reaction| matches!(reaction, Reaction::Satisfied(_))).count()
+    }
+
+    /// The policies without any one of which every test would be answered as it is.
+    pub fn unmissed(&self) -> BTreeSet<String> {
+        let missed: BTreeSet<&str> = (0..self.tests.len()).filter_map(|test| self.decider(test)).collect();
+        self.places.keys().filter(|id| !missed.contains(id.as_str())).cloned().collect()
+    }
+
+    /// The only policy without which a test would be answered differently: its one permit, or the one `forbid` in the way.
+    fn decider(&self, test: usize) -> Option<&str> {
+        let with = |effect: Effect| {
+            let satisfied = move |reactions: &&Vec<Reaction>| reactions.get(test) == Some(&Reaction::Satisfied(effect));
+            self.reactions.iter().filter(move |(_, reactions)| satisfied(reactions)).map(|(id, _)| id.as_str())
+        };
+        match (with(Effect::Permit).count(), with(Effect::Forbid).count()) {
+            (1, 0) => with(Effect::Permit).next(),
+            (1.., 1) => with(Effect::Forbid).next(),
+            _ => None,
+        }
     }
 
     /// What careless edits would make of the policies at places that `count`, in the order of files and lines.

@@ -7,11 +7,13 @@ use std::path::Path;
 use policy_as_code_cedar::{Source, TestOutcome};
 use serde::Serialize;
 use shared::{Digest, Explain};
-use shared_ops::cli::{Failure, Format, print};
+use shared_ops::cli::{Exit, Failure, Format, print};
 
+use super::prove::SolverArgs;
 use crate::PolicyError;
 use crate::decide::Engine;
 use crate::governance::Governance;
+use crate::lint::{Shadowed, Suspects, unformatted};
 use crate::repository::Repository;
 
 /// A repository that loads.
@@ -23,20 +25,56 @@ struct Checked {
     governance_policies: usize,
     invariants: usize,
     playbooks: usize,
+    /// The files that are not laid out.
+    unformatted: Vec<String>,
+    shadowed: Search,
+}
+
+/// The policies that change no answer, or why nobody looked for them.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Search {
+    Found(Vec<Shadowed>),
+    NotLookedFor { reason: String },
+}
+
+/// Files are not laid out.
+#[derive(Debug, thiserror::Error)]
+#[error("not laid out as `cedar format` does it: {files}")]
+struct Unformatted {
+    files: String,
+}
+
+impl Explain for Unformatted {
+    fn code(&self) -> &'static str {
+        "policy-unformatted"
+    }
+
+    fn hint(&self) -> &'static str {
+        "`ringfence-policy format` writes them; a change then shows what it changes"
+    }
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bundle, policies, sites, governance_policies, invariants, playbooks } = self;
+        let Self { bundle, policies, sites, governance_policies, invariants, playbooks, shadowed, .. } = self;
         write!(
             f,
             "ok: {policies} policies, {sites} sites with some of their own, {governance_policies} policies of governance, "
         )?;
-        write!(f, "{invariants} invariants, {playbooks} playbooks\nbundle {bundle}")
+        write!(f, "{invariants} invariants, {playbooks} playbooks\nbundle {bundle}")?;
+        match shadowed {
+            Search::Found(shadowed) => {
+                shadowed.iter().try_for_each(|one| write!(f, "\nwarning: without {one} every answer would be the same"))
+            }
+            Search::NotLookedFor { reason } => {
+                write!(f, "\npolicies that change nothing were not looked for: {reason}")
+            }
+        }
     }
 }
 
-pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
+pub(super) fn check(repo: &Path, solver: &SolverArgs, format: Format) -> Result<(), anyhow::Error> {
     let repository = Repository::read(repo).map_err(Failure::from)?;
     let engine = Engine::new(&repository, None).map_err(Failure::from)?;
     let mut policies: BTreeSet<String> = engine.policies().places().keys().cloned().collect();
@@ -51,8 +89,28 @@ pub(super) fn check(repo: &Path, format: Format) -> Result<(), anyhow::Error> {
         governance_policies: engine.governance().policies().places().len(),
         invariants: engine.invariants().ids().len(),
         playbooks: engine.playbooks().len(),
+        unformatted: unformatted(&repository).map_err(Failure::from)?.into_iter().map(|file| file.path).collect(),
+        shadowed: search(&repository, solver).map_err(Failure::from)?,
     };
-    Ok(print(&checked, format)?)
+    print(&checked, format)?;
+    let files = checked.unformatted.join(", ");
+    if files.is_empty() { Ok(()) } else { Err(Failure::from(Unformatted { files }).exit(Exit::Refused).into()) }
+}
+
+fn search(repository: &Repository, solver: &SolverArgs) -> Result<Search, PolicyError> {
+    let suspects = Suspects::of(repository)?;
+    if suspects.is_empty() {
+        return Ok(Search::Found(Vec::new()));
+    }
+    let (solver, memory) = match solver.open() {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Search::NotLookedFor { reason: format!("{error}; {}", error.hint()) }),
+    };
+    let (found, proven) = suspects.shadowed(&solver)?;
+    if let Some(mut memory) = memory {
+        memory.remember(&solver.name(), &proven)?;
+    }
+    Ok(Search::Found(found))
 }
 
 /// How the tests went.

@@ -1,5 +1,6 @@
 //! A difference between two versions, for people and as JSON: what widens comes first, what is proven equivalent last.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use policy_as_code_cedar::{Change, Environment, Solver};
@@ -11,10 +12,10 @@ use crate::prove::Effort;
 /// How two versions differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyDiff {
-    /// Whether the two versions have different schemas.
+    /// Whether the two versions have different schemas, of containment or of governance.
     pub schema_changed: bool,
-    /// Why the old policies cannot be compared under the new schema, if so.
-    pub incomparable: Option<String>,
+    /// Why old policies cannot be compared under the new schema.
+    pub incomparable: Vec<String>,
     /// Request environments that only the new schema has.
     pub added: Vec<Environment>,
     /// Request environments that only the old schema has.
@@ -58,8 +59,8 @@ pub enum Direction {
 /// How two versions differ at one tier.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TierDiff {
-    /// The tier.
-    pub tier: Tier,
+    /// The tier; `None` of policies of governance, which know none.
+    pub tier: Option<Tier>,
     /// A request that only the new version allows at this tier.
     pub widened: Option<ChangedRequest>,
     /// A request that only the old version allows at this tier.
@@ -88,10 +89,10 @@ pub struct Decided {
 }
 
 impl PolicyDiff {
-    pub(super) fn begin(solver: &Solver, schema_changed: bool) -> Self {
+    pub(super) fn begin(solver: &Solver) -> Self {
         Self {
-            schema_changed,
-            incomparable: None,
+            schema_changed: false,
+            incomparable: Vec::new(),
             added: Vec::new(),
             removed: Vec::new(),
             environments: Vec::new(),
@@ -99,10 +100,17 @@ impl PolicyDiff {
         }
     }
 
+    /// Takes over what became of a schema.
+    pub(super) fn schema(&mut self, before: &BTreeSet<Environment>, after: &BTreeSet<Environment>, changed: bool) {
+        self.schema_changed |= changed;
+        self.removed.extend(before.difference(after).cloned());
+        self.added.extend(after.difference(before).cloned());
+    }
+
     /// Whether both versions are proven to allow the same requests.
     pub fn equivalent(&self) -> bool {
         let same = |diff: &EnvironmentDiff| diff.direction == Direction::Equivalent;
-        !self.schema_changed && self.incomparable.is_none() && self.environments.iter().all(same)
+        !self.schema_changed && self.incomparable.is_empty() && self.environments.iter().all(same)
     }
 }
 
@@ -137,8 +145,7 @@ impl fmt::Display for PolicyDiff {
         let mut environments: Vec<&EnvironmentDiff> = self.environments.iter().collect();
         environments.sort_by_key(|diff| diff.direction);
         for diff in &environments {
-            let tiers: Vec<&str> = diff.tiers.iter().map(|diff| diff.tier.as_str()).collect();
-            let line = format!("{:<10}  {:<40}  {}", diff.direction, diff.name(), tiers.join(", "));
+            let line = format!("{:<10}  {:<40}  {}", diff.direction, diff.name(), diff.tiers());
             writeln!(f, "{}", line.trim_end())?;
         }
         environments.iter().try_for_each(|diff| write!(f, "{diff}"))?;
@@ -161,10 +168,8 @@ impl PolicyDiff {
                 writeln!(f, "  {what}: {}", named(environments))?;
             }
         }
-        match &self.incomparable {
-            Some(reason) => writeln!(f, "  the old policies do not fit the new schema: {reason}"),
-            None => Ok(()),
-        }
+        let told = |reason| writeln!(f, "  the old policies do not fit the new schema: {reason}");
+        self.incomparable.iter().try_for_each(told)
     }
 }
 
@@ -176,6 +181,12 @@ impl EnvironmentDiff {
             None => self.environment.to_string(),
         }
     }
+
+    /// The tiers at which it differs.
+    pub(crate) fn tiers(&self) -> String {
+        let tiers: Vec<&str> = self.tiers.iter().filter_map(|diff| diff.tier.map(Tier::as_str)).collect();
+        tiers.join(", ")
+    }
 }
 
 /// Every tier at which an environment differs, with its examples.
@@ -183,14 +194,15 @@ impl fmt::Display for EnvironmentDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for TierDiff { tier, widened, narrowed, unknown } in &self.tiers {
             let environment = self.name();
+            let at = tier.map(|tier| format!(" at {tier}")).unwrap_or_default();
             for (what, request) in [("newly allowed", widened), ("no longer allowed", narrowed)] {
                 if let Some(request) = request {
-                    writeln!(f, "\n{environment}: {what} at {tier}{}", request.effect())?;
+                    writeln!(f, "\n{environment}: {what}{at}{}", request.effect())?;
                     request.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
                 }
             }
             if let Some(reason) = unknown {
-                writeln!(f, "\n{environment}: not known whether there are more at {tier}: {reason}")?;
+                writeln!(f, "\n{environment}: not known whether there are more{at}: {reason}")?;
             }
         }
         Ok(())

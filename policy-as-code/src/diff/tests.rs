@@ -9,9 +9,14 @@ const HOT_FIX: &str = "@id(\"hotfix.ransomware\") permit (principal is Ringfence
     action in Ringfence::Action::\"contain\", resource)
     when { context.tier == Ringfence::Tier::\"automated\" && context.score_bp >= 9900 };";
 
+/// The kinds of containment request that differ like that.
 fn directions(report: &PolicyDiff, wanted: Direction) -> Vec<String> {
-    let diffs = report.environments.iter().filter(|diff| diff.direction == wanted);
+    let diffs = containment(report).filter(|diff| diff.direction == wanted);
     diffs.map(|diff| diff.environment.to_string()).collect()
+}
+
+fn containment(report: &PolicyDiff) -> impl Iterator<Item = &EnvironmentDiff> {
+    report.environments.iter().filter(|diff| diff.environment.resource == "Asset")
 }
 
 #[test]
@@ -21,8 +26,8 @@ fn a_hot_fix_is_told_as_newly_automated_requests() {
     let actions = ["disable_credential", "isolate", "terminate_sessions", "throttle"];
     assert_eq!(directions(&report, Direction::Widened), actions.map(|action| format!("Release {action} Asset")));
     assert_eq!(directions(&report, Direction::Equivalent).len(), 6);
-    for diff in report.environments.iter().filter(|diff| diff.direction == Direction::Widened) {
-        let [TierDiff { tier: Tier::Automated, widened: Some(request), narrowed: None, unknown: None }] =
+    for diff in containment(&report).filter(|diff| diff.direction == Direction::Widened) {
+        let [TierDiff { tier: Some(Tier::Automated), widened: Some(request), narrowed: None, unknown: None }] =
             &diff.tiers[..]
         else {
             panic!("{diff}")
@@ -56,7 +61,9 @@ fn a_refactor_is_proven_equivalent() {
     assert_ne!(refactored, shipped());
     let report = diff(&shipped(), &refactored, &solver).unwrap();
     assert!(report.equivalent(), "{report}");
-    assert!(report.to_string().contains("10 environments proven equivalent"), "{report}");
+    assert_eq!(directions(&report, Direction::Equivalent).len(), 10);
+    let told = format!("{} environments proven equivalent", report.environments.len());
+    assert!(report.to_string().contains(&told), "{report}");
     assert!(diff(&shipped(), &shipped(), &solver).unwrap().equivalent());
 }
 
@@ -99,7 +106,7 @@ fn where_the_schema_changed_nothing_is_called_equivalent() {
     let report = diff(&shipped(), &head, &solver).unwrap();
     let added: Vec<String> = report.added.iter().map(ToString::to_string).collect();
     assert_eq!(added, ["Release quarantine Asset", "Responder quarantine Asset"]);
-    assert_eq!(report.environments.len(), 10);
+    assert_eq!(containment(&report).count(), 10);
     assert_eq!(directions(&report, Direction::Widened).len(), 4);
 }
 
@@ -113,4 +120,30 @@ fn a_change_of_one_site_is_told_as_that_sites() {
     assert!(!widened.is_empty() && !report.equivalent(), "{report}");
     assert!(widened.iter().all(|diff| diff.site.as_deref() == Some("harbour-bank")), "{report}");
     assert!(report.environments.iter().any(|diff| diff.site.is_none() && diff.direction == Direction::Equivalent));
+}
+
+#[test]
+fn a_change_of_governance_is_told_with_an_example() {
+    let Some(solver) = solver() else { return };
+    let (tasks, roles) = ("governance/10-tasks.cedar", "governance/20-roles.cedar");
+    let lax = shipped_file(tasks).replace("resource.noise_milli < 300", "resource.noise_milli < 3");
+    let bound = shipped_file(roles).replace("Action::\"audit\"", "Action::\"read\"");
+    let report = diff(&shipped(), &changed(&[(tasks, &lax), (roles, &bound)]), &solver).unwrap();
+    assert_eq!(directions(&report, Direction::Equivalent).len(), 10);
+    let text = report.to_string();
+    for part in [
+        "WIDENED     Operator admit Task\n",
+        "Operator admit Task: newly allowed\n",
+        "before   forbidden by `admit.weak-noise`, `governance/10-tasks.cedar` line ",
+        "after    permitted by `admit.private-task`, `governance/10-tasks.cedar` line ",
+        "narrowed    Caller GET /api/v1/audit/",
+    ] {
+        assert!(text.contains(part), "{part} is missing from\n{text}");
+    }
+
+    let schema = "schema/governance.cedarschema";
+    let commented = format!("{}// A comment.\n", shipped_file(schema));
+    let report = diff(&shipped(), &changed(&[(schema, &commented)]), &solver).unwrap();
+    assert!(report.schema_changed && !report.equivalent(), "{report}");
+    assert_eq!(directions(&report, Direction::Equivalent).len(), 10, "the schema of containment is the same");
 }

@@ -118,8 +118,8 @@ fn what_a_reviewer_reads_names_the_invariant_the_request_and_the_line() {
         "proven    always.responder-rolls-back",
         "why it stands: No single automated action",
         "blast_radius 21",
-        "permitted by `automated.terminate-sessions`, `policies/10-automated.cedar` line 17",
-        "let pass by `guard.blast-radius`, `policies/30-guardrails.cedar` line 57",
+        "permitted by `automated.terminate-sessions`, `policies/10-automated.cedar` line 16",
+        "let pass by `guard.blast-radius`, `policies/30-guardrails.cedar` line 49",
     ] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }

@@ -10,6 +10,7 @@ use shared::detection::Tier;
 use super::{Finding, Review};
 use crate::coverage::Coverage;
 use crate::diff::{Direction, EnvironmentDiff, PolicyDiff, TierDiff};
+use crate::lint::{Lint, Shadowed};
 use crate::mutate::{Mutated, Survivor, told};
 use crate::prove::{ClaimReport, Standing};
 use crate::replay::{Assets, Replay};
@@ -33,6 +34,7 @@ impl fmt::Display for Review {
         self.claims(f)?;
         self.difference(f)?;
         self.replay(f)?;
+        self.lint(f)?;
         self.tests(f)?;
         self.approval(f)
     }
@@ -41,10 +43,10 @@ impl fmt::Display for Review {
 impl Review {
     /// The change in one sentence.
     fn summary(&self) -> String {
-        let known = self.difference.found().filter(|diff| diff.incomparable.is_none());
+        let known = self.difference.found().filter(|diff| diff.incomparable.is_empty());
         let Some(diff) = known else { return "What changes is **not known**.".to_owned() };
         if diff.equivalent() {
-            return "**Proven equivalent**: the containment policies allow the same requests.".to_owned();
+            return "**Proven equivalent**: the policies allow the same requests.".to_owned();
         }
         let count = |direction| diff.environments.iter().filter(|diff| diff.direction == direction).count();
         let (both, widened, narrowed) = (count(Direction::Both), count(Direction::Widened), count(Direction::Narrowed));
@@ -82,8 +84,8 @@ impl Review {
         if diff.schema_changed {
             writeln!(f, "The schema changed: requests changed with it, and nothing is called equivalent.\n")?;
         }
-        if let Some(reason) = &diff.incomparable {
-            return writeln!(f, "The old policies do not fit the new schema: {}", line(reason));
+        for reason in &diff.incomparable {
+            writeln!(f, "The old policies do not fit the new schema: {}\n", line(reason))?;
         }
         let (same, mut changed): (Vec<_>, Vec<_>) =
             diff.environments.iter().partition(|diff| diff.direction == Direction::Equivalent);
@@ -92,8 +94,7 @@ impl Review {
             writeln!(f, "| kind of request | | at |\n|---|---|---|")?;
         }
         for diff in &changed {
-            let tiers: Vec<&str> = diff.tiers.iter().map(|diff| diff.tier.as_str()).collect();
-            writeln!(f, "| {} | {} | {} |", diff.name(), diff.direction, tiers.join(", "))?;
+            writeln!(f, "| {} | {} | {} |", diff.name(), diff.direction, diff.tiers())?;
         }
         changed.iter().take(SHOWN).try_for_each(|diff| examples(f, diff))?;
         writeln!(f, "\n{} kinds of request are proven to be answered as before.", same.len())
@@ -119,6 +120,26 @@ impl Review {
             0 => Ok(()),
             unlike => writeln!(f, "- ⚠️ {unlike} decisions are not taken by the version before as they were recorded"),
         }
+    }
+
+    /// Nothing where nothing is amiss.
+    fn lint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nothing = |lint: &Lint| lint.unformatted.is_empty() && lint.shadowed.is_empty();
+        if self.lint.found().is_some_and(nothing) {
+            return Ok(());
+        }
+        writeln!(f, "\n### Form\n")?;
+        let Some(lint) = shown(f, &self.lint)? else { return Ok(()) };
+        for Shadowed { id, place } in &lint.shadowed {
+            writeln!(
+                f,
+                "- ⚠️ `{}`, {}: every request is answered the same without it",
+                code(id),
+                line(&place.to_string())
+            )?;
+        }
+        let told = |path: &String| writeln!(f, "- ⚠️ `{}` is not laid out: `ringfence-policy format`", code(path));
+        lint.unformatted.iter().try_for_each(told)
     }
 
     fn tests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +197,7 @@ fn violated(f: &mut fmt::Formatter<'_>, claim: &ClaimReport) -> fmt::Result {
 }
 
 fn newly_automated(diff: &PolicyDiff) -> Vec<String> {
-    let automated = |tier: &TierDiff| tier.tier == Tier::Automated && tier.widened.is_some();
+    let automated = |tier: &TierDiff| tier.tier == Some(Tier::Automated) && tier.widened.is_some();
     let environments = diff.environments.iter().filter(|diff| diff.tiers.iter().any(automated));
     environments.map(EnvironmentDiff::name).collect()
 }

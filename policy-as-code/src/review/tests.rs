@@ -1,32 +1,11 @@
 //! Real branches of a real git repository, reviewed: three that must not be merged, and one that changes nothing.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use policy_as_code_cedar::{Solver, SolverConfig, SolverError};
-use shared_ops::clock::SystemClock;
+use policy_as_code_cedar::Solver;
 
 use super::*;
-use crate::testing::{commit, git};
-
-/// The solver; `None` where the machine has none.
-fn solver() -> Option<Solver> {
-    let config = SolverConfig {
-        program: "cvc5".into(),
-        time_limit: Duration::from_secs(60),
-        processes: 2,
-        clock: Arc::new(SystemClock),
-        digest: shared_crypto::digest,
-    };
-    match Solver::find(config) {
-        Err(SolverError::Absent { .. }) => {
-            println!("skipped: there is no cvc5 (apt-get install cvc5)");
-            None
-        }
-        found => Some(found.unwrap()),
-    }
-}
+use crate::testing::{commit, git, solver};
 
 /// A git repository that holds the shipped policies on `main`.
 fn repository() -> tempfile::TempDir {
@@ -117,18 +96,25 @@ fn what_is_not_compared_and_invariants_that_change_are_named_first() {
     let Some(solver) = solver() else { return };
     let folder = repository();
     let root = folder.path();
-    branch(root, "lax", "governance/10-tasks.cedar", "resource.noise_milli < 300", "resource.noise_milli < 3");
+    branch(root, "lax", "playbooks/contain-account.json", "Contains a database account", "Contains an account");
+    let idle = "@id(\"idle\")\nforbid (principal, action in Ringfence::Action::\"contain\", \
+                resource)\n  when { context.tier == \
+                Ringfence::Tier::\"automated\" && context.blast_radius > 30 && context.kill_switch };\n";
+    commit(root, "policies/40-idle.cedar", idle);
     git(root, &["rm", "--quiet", "invariants/never/irreversible.cedar"]);
     git(root, &["commit", "--quiet", "--message", "Drop an invariant"]);
     let review = reviewed(root, "lax", &solver);
     let comment = review.to_string();
     let before = comment.split("**Proven equivalent**").next().unwrap();
-    assert!(before.contains("⚠️ `governance/10-tasks.cedar` is compared by nothing here"), "{comment}");
+    assert!(before.contains("⚠️ `playbooks/contain-account.json` is compared by nothing here"), "{comment}");
     assert!(
         before.contains("⚠️ `invariants/never/irreversible.cedar`: what has to hold is itself changed"),
         "{comment}"
     );
     assert_eq!(review.approvers, BTreeSet::from(["incident-response".to_owned()]));
+    let form = "### Form\n\n- ⚠️ `idle`, `policies/40-idle.cedar` line 1: every request is answered the same without it\n\
+                - ⚠️ `policies/40-idle.cedar` is not laid out";
+    assert!(comment.contains(form), "{comment}");
 }
 
 #[test]

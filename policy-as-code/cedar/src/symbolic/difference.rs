@@ -1,8 +1,10 @@
 //! How two policy sets differ: where one lets more happen than the other, tier by tier, each time with an example.
 //!
 //! Each set is taken within its own domain, as the runtime takes it. `alert_only` is left out: no policy decides it.
+//! Policies of governance know no tiers and are compared whole.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Entities, PolicySet, Request};
 use cedar_policy_symcc::{CompiledPolicySet, Env, equivalent_asserts, implies_asserts, never_matches_asserts};
@@ -20,8 +22,8 @@ use crate::CedarError;
 use crate::policies::Policies;
 use crate::vocabulary::Vocabulary;
 
-/// The tiers that policies decide.
-const TIERS: [Tier; 2] = [Tier::Automated, Tier::Assisted];
+/// The tiers that containment policies decide.
+const TIERS: [Option<Tier>; 2] = [Some(Tier::Automated), Some(Tier::Assisted)];
 
 /// Differences, and what it cost to find them.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +46,8 @@ pub struct Difference {
 /// How two sets differ at one tier.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TierDifference {
-    /// The tier.
-    pub tier: Tier,
+    /// The tier; `None` of policies that know none.
+    pub tier: Option<Tier>,
     /// A request that only the new set allows.
     pub widened: Option<Box<Change>>,
     /// A request that only the old set allows.
@@ -81,7 +83,8 @@ impl<'a> Side<'a> {
 pub(super) struct Pair<'a> {
     pub(super) base: Side<'a>,
     pub(super) head: Side<'a>,
-    pub(super) vocabulary: &'a Vocabulary,
+    /// How requests are named; policies of containment have one.
+    pub(super) vocabulary: Option<&'a Vocabulary>,
 }
 
 impl Pair<'_> {
@@ -94,10 +97,12 @@ impl Pair<'_> {
 
     fn examine(&self, session: &mut Session<'_>, scene: &Scene<'_>) -> Result<Difference, CedarError> {
         let (base, head) = (scene.set(&self.base.confined)?, scene.set(&self.head.confined)?);
+        let (compared, asked): (Region, &[_]) =
+            if self.vocabulary.is_some() { (Region::refusable(), &TIERS) } else { (Region::domain(&[]), &[None]) };
         let mut tiers = Vec::new();
-        if !equivalent(session, scene, &base, &head)? {
-            for tier in TIERS {
-                tiers.push(self.at_tier(session, scene, tier, (&base, &head))?);
+        if !equivalent(session, scene, &base, &head, &compared)? {
+            for tier in asked {
+                tiers.push(self.at_tier(session, scene, *tier, (&base, &head))?);
             }
         }
         tiers.retain(TierDifference::is_one);
@@ -108,15 +113,18 @@ impl Pair<'_> {
         &self,
         session: &mut Session<'_>,
         scene: &Scene<'_>,
-        tier: Tier,
+        tier: Option<Tier>,
         (base, head): (&CompiledPolicySet, &CompiledPolicySet),
     ) -> Result<TierDifference, CedarError> {
         let mut difference = TierDifference { tier, widened: None, narrowed: None, unknown: None };
-        let region = Region::tier(tier);
-        let only_head = scene.set(&region.confine(&self.head.confined)?)?;
+        let at = |side: &Side<'_>| match tier {
+            Some(tier) => Region::tier(tier).confine(&side.confined),
+            None => Ok(side.confined.clone()),
+        };
+        let only_head = scene.set(&at(&self.head)?)?;
         let answer = session.example(&implies_asserts(&only_head, base))?;
         difference.widened = difference.found(self.change(answer, &self.head, &self.base));
-        let only_base = scene.set(&region.confine(&self.base.confined)?)?;
+        let only_base = scene.set(&at(&self.base)?)?;
         let answer = session.example(&implies_asserts(&only_base, head))?;
         difference.narrowed = difference.found(self.change(answer, &self.base, &self.head));
         Ok(difference)
@@ -133,7 +141,7 @@ impl Pair<'_> {
             allows(&allowing.confined, request, entities) && !allows(&refusing.confined, request, entities)
         };
         let Some(found) = answer? else { return Ok(None) };
-        let replayed = replay(found, Some(self.vocabulary), &point).ok_or(SPURIOUS)?;
+        let replayed = replay(found, self.vocabulary, &point).ok_or(SPURIOUS)?;
         let rule = |side: &Side<'_>| Ruling::of(side.policies, &replayed.request, &replayed.entities, &BTreeSet::new());
         let (base, head) = (rule(&self.base), rule(&self.head));
         Ok(Some(Box::new(Change { example: replayed.example, base, head })))
@@ -153,15 +161,48 @@ impl TierDifference {
     }
 }
 
-/// Whether the solver proves at one go that both sets allow the same requests.
+/// Those of `suspects` without any one of which `policies` would answer every request within `bounds` as they do. One of
+/// which the solver cannot tell is none of them.
+pub(super) fn shadowed(
+    policies: &Policies,
+    suspects: &BTreeSet<String>,
+    bounds: &[Bound],
+    solver: &Solver,
+) -> Result<(BTreeSet<String>, Queries), CedarError> {
+    let domain = Region::domain(bounds);
+    let whole = domain.confine(&policies.policies)?;
+    let mut without = Vec::new();
+    for id in suspects {
+        let others = policies.policies.policies().filter(|policy| policy.id().to_string() != *id).cloned();
+        let others = PolicySet::from_policies(others).map_err(CedarError::symbolic)?;
+        without.push((id, domain.confine(&others)?));
+    }
+    let needed = Mutex::new(BTreeSet::new());
+    let examine = |session: &mut Session<'_>, scene: &Scene<'_>| {
+        let base = scene.set(&whole)?;
+        for (id, others) in &without {
+            let known = needed.lock().unwrap_or_else(PoisonError::into_inner).contains(id);
+            if !known && !equivalent(session, scene, &base, &scene.set(others)?, &Region::domain(&[]))? {
+                needed.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
+            }
+        }
+        Ok(())
+    };
+    let (_, queries) = each(solver, &Scene::all(&policies.schema)?, examine)?;
+    let needed = needed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((suspects.iter().filter(|id| !needed.contains(id)).cloned().collect(), queries))
+}
+
+/// Whether the solver proves at one go that both sets allow the same requests of `region`.
 fn equivalent(
     session: &mut Session<'_>,
     scene: &Scene<'_>,
     base: &CompiledPolicySet,
     head: &CompiledPolicySet,
+    region: &Region,
 ) -> Result<bool, CedarError> {
-    let refusable = scene.policy(&Region::refusable().policy()?)?;
+    let region = scene.policy(&region.policy()?)?;
     let mut asserts = equivalent_asserts(base, head).asserts().to_vec();
-    asserts.extend(never_matches_asserts(&refusable).asserts().iter().cloned());
+    asserts.extend(never_matches_asserts(&region).asserts().iter().cloned());
     Ok(session.contradiction(asserts.into(), &scene.symbols)? == Ok(true))
 }

@@ -227,7 +227,7 @@ fn a_difference_is_told_by_tier_and_direction_with_an_example() {
     let narrowed = compare(PERMIT, &head, [&SCORE, &SCORE], &solver);
     assert_eq!(narrowed.len(), 8);
     for difference in narrowed {
-        assert_eq!((difference.tier, &difference.widened, &difference.unknown), (Tier::Automated, &None, &None));
+        assert_eq!((difference.tier, &difference.widened, &difference.unknown), (Some(Tier::Automated), &None, &None));
         let change = difference.narrowed.unwrap();
         assert!(change.base.allowed && !change.head.allowed);
         assert_eq!(change.base.blame[0].policy, "yes");
@@ -235,7 +235,7 @@ fn a_difference_is_told_by_tier_and_direction_with_an_example() {
     }
     let assisted = PERMIT.replace("automated", "assisted").replace("yes", "ask");
     let widened = compare(PERMIT, &format!("{PERMIT}{assisted}"), [&SCORE, &SCORE], &solver);
-    assert!(widened.iter().all(|difference| difference.tier == Tier::Assisted && difference.widened.is_some()));
+    assert!(widened.iter().all(|difference| difference.tier == Some(Tier::Assisted) && difference.widened.is_some()));
 }
 
 #[test]
