@@ -84,12 +84,12 @@ impl Bundle {
         built_at: Timestamp,
     ) -> Result<Self, PolicyError> {
         let manifest = Manifest::new(&repository, &certificate, version, built_at)?;
-        Ok(Self { manifest: key.sign(&manifest)?, certificate, repository: repository.without_tests() })
+        Ok(Self { manifest: key.sign(&manifest)?, certificate, repository: repository.served() })
     }
 
     /// Reads the repository at `root` with its `proof.json` and `bundle.json`.
     pub fn read(root: &Path) -> Result<Self, PolicyError> {
-        let repository = Repository::read(root)?.without_tests();
+        let repository = Repository::read(root)?.served();
         let (certificate, manifest) = (certificate(root)?, read_json(&root.join(MANIFEST_FILE), MAX_BYTES)?);
         Ok(Self { manifest, certificate, repository })
     }

@@ -29,7 +29,9 @@ const FOLDERS: [(&str, &[&str]); 6] = [
     ("rego", &["rego"]),
     ("schema", &["cedarschema", "toml"]),
 ];
-const TESTS: (&str, &[&str]) = ("tests", &["json"]);
+/// The folders on which nothing that is served depends: recorded decisions, and tests.
+const ASIDE: [(&str, &[&str]); 2] = [("replay", &["jsonl"]), (TESTS, &["json"])];
+const TESTS: &str = "tests";
 /// The tests of what a site adds lie here, in a folder of its name.
 const SITE_TESTS: &str = "tests/sites";
 /// What a site adds to the policies lies here, in a folder of its name.
@@ -48,7 +50,7 @@ pub struct Repository {
     served: BTreeMap<String, String>,
     /// Nothing that is served depends on them.
     #[serde(skip)]
-    tests: BTreeMap<String, String>,
+    aside: BTreeMap<String, String>,
 }
 
 impl Repository {
@@ -61,7 +63,9 @@ impl Repository {
         for (folder, endings) in FOLDERS {
             read_folder(root, folder, endings, &mut repository.served)?;
         }
-        read_folder(root, TESTS.0, TESTS.1, &mut repository.tests)?;
+        for (folder, endings) in ASIDE {
+            read_folder(root, folder, endings, &mut repository.aside)?;
+        }
         Ok(repository)
     }
 
@@ -75,14 +79,15 @@ impl Repository {
 
     /// A repository from its files, as they stand in a bundle or a commit.
     pub fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Self {
-        let (tests, served) = files.into_iter().partition(|(path, _)| path.starts_with("tests/"));
-        Self { served, tests }
+        let is_aside = |path: &str| ASIDE.iter().any(|(folder, _)| path.split('/').next() == Some(folder));
+        let (aside, served) = files.into_iter().partition(|(path, _)| is_aside(path));
+        Self { served, aside }
     }
 
-    /// The same files without the tests: what is served.
+    /// What is served of it: neither tests nor recorded decisions.
     #[must_use]
-    pub fn without_tests(self) -> Self {
-        Self { tests: BTreeMap::new(), ..self }
+    pub fn served(self) -> Self {
+        Self { aside: BTreeMap::new(), ..self }
     }
 
     /// The files that are served, by path.
@@ -121,29 +126,29 @@ impl Repository {
     /// The tests of the policies that hold at every site or, given one, of `site`, in path order.
     pub fn tests(&self, site: Option<&str>) -> Vec<Source> {
         if let Some(site) = site {
-            return under(&self.tests, &format!("{SITE_TESTS}/{site}"));
+            return under(&self.aside, &format!("{SITE_TESTS}/{site}"));
         }
-        let mut tests = under(&self.tests, TESTS.0);
+        let mut tests = under(&self.aside, TESTS);
         tests.retain(|file| !file.path.starts_with(GOVERNANCE_TESTS) && !file.path.starts_with(SITE_TESTS));
         tests
     }
 
     /// The tests of the policies of governance, in path order.
     pub fn governance_tests(&self) -> Vec<Source> {
-        under(&self.tests, GOVERNANCE_TESTS)
+        under(&self.aside, GOVERNANCE_TESTS)
     }
 
-    /// The paths of the files in which two versions differ, tests among them.
+    /// The paths of the files in which two versions differ, whether they are served or not.
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let all = |side: &Self| -> BTreeMap<String, String> {
-            side.served.iter().chain(&side.tests).map(|(path, text)| (path.clone(), text.clone())).collect()
+            side.served.iter().chain(&side.aside).map(|(path, text)| (path.clone(), text.clone())).collect()
         };
         let (one, other) = (all(self), all(other));
         let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
         paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).cloned().collect()
     }
 
-    /// SHA-256 of every file that is served; tests are not.
+    /// SHA-256 of every file that is served.
     pub fn digests(&self) -> BTreeMap<String, Digest> {
         let digest = |text: &String| shared_crypto::digest(text.as_bytes());
         self.served.iter().map(|(path, text)| (path.clone(), digest(text))).collect()
@@ -168,7 +173,7 @@ fn ends_with_one_of(name: &str, endings: &[&str]) -> bool {
 /// Whether the file at `path`, `/`-separated and relative to the root, belongs to a repository.
 fn belongs(path: &str) -> bool {
     let Some((folder, inside)) = path.split_once('/') else { return false };
-    let known = FOLDERS.into_iter().chain([TESTS]).find(|(name, _)| *name == folder);
+    let known = FOLDERS.into_iter().chain(ASIDE).find(|(name, _)| *name == folder);
     known.is_some_and(|(_, endings)| ends_with_one_of(inside, endings))
 }
 
@@ -249,6 +254,7 @@ mod tests {
         let digest = || Repository::read(root.path()).unwrap().digest().unwrap();
         let first = digest();
         write(root.path(), "tests/a.json", "[]");
+        write(root.path(), "replay/a.jsonl", "");
         write(root.path(), "policies/README.md", "not a policy");
         assert_eq!(digest(), first);
         write(root.path(), "policies/sites/a.cedar", "b");

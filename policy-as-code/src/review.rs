@@ -57,7 +57,7 @@ pub struct Review {
     pub base: String,
     /// What the version after is called.
     pub head: String,
-    /// The files that differ, tests among them.
+    /// The files that differ, served or not.
     pub changed: Vec<String>,
     /// Who owns an invariant that is added, changed or gone.
     pub approvers: BTreeSet<String>,

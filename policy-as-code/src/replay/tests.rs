@@ -1,6 +1,7 @@
 //! Replays of records as executors write them: what is counted, what is named, and what is refused.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::json;
@@ -140,6 +141,15 @@ async fn what_an_executor_records_is_read_as_it_was_decided() {
     );
     let undone = |step| Record::GivenBack { at: at(0), run_id: run_id("run-1"), step };
     assert!(read.contains(&undone(1)) && read.contains(&Record::Other), "{read:?}");
+}
+
+#[test]
+fn the_shipped_policies_decide_the_shipped_decisions_as_they_were_recorded() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/decisions.jsonl");
+    let versions = Versions { base: &SHIPPED, head: &SHIPPED };
+    let found = replay(versions, &[file], settings(Timestamp::MAX), &|_| ()).unwrap();
+    assert!(found.decisions >= 60 && found.matrix.len() > 1, "{found}");
+    assert_eq!(found.unreproduced.decisions, 0, "a change of the policies? Record them anew: {found}");
 }
 
 #[test]
