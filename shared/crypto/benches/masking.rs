@@ -107,43 +107,57 @@ fn sharing(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn blindings(key: &CommitmentKey) -> Vec<SecretScalar> {
+    (0..key.rows()).map(|_| secret()).collect()
+}
+
+/// What a site commits to, and what it checks of all: the others' commitments are read first.
 fn commitments(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("commitment");
     group.sample_size(10);
-    group.bench_function("key for 100000 coordinates", |b| b.iter(|| CommitmentKey::new(100_000, Layout::Packed)));
+    let key = |dimensions| CommitmentKey::new(dimensions, Layout::Packed24);
+    group.bench_function("key for 100000 coordinates", |b| b.iter(|| key(100_000)));
     for dimensions in [100_000, 1_000_000] {
-        let key = CommitmentKey::new(dimensions, Layout::Packed);
-        let blinding = secret();
-        let commit = |values: &[i32], blinding: &SecretScalar| key.commit(values, std::slice::from_ref(blinding));
-        for bits in [8, 16, 24, 32] {
+        let key = key(dimensions);
+        let blindings = blindings(&key);
+        // An update of 1e5 coordinates that is as long as its clip of 2^15 steps has 9 bits.
+        for bits in [9, 16, 24] {
             let update = values(dimensions, bits);
             group.bench_function(format!("commit to {dimensions} values of {bits} bits"), |b| {
-                b.iter(|| commit(black_box(&update), &blinding));
+                b.iter(|| key.commit(black_box(&update), &blindings));
             });
         }
-        let sum = values(dimensions, 31);
-        let none = vec![0; dimensions];
-        let zero = must(SecretScalar::from_bytes(&[0; 32]));
-        let mut commitments: Vec<Vec<Commitment>> = vec![must(commit(&none, &blinding)); SITES.saturating_sub(1)];
-        commitments.push(must(commit(&sum, &zero)));
-        let blindings =
-            (1..SITES).fold(Scalar::ZERO, |sum, _| sum + Scalar::from_bytes_mod_order(*blinding.to_bytes()));
-        let blindings = [must(SecretScalar::from_bytes(blindings.as_bytes()))];
+        let sum = values(dimensions, 22);
+        let committed = must(key.commit(&vec![0; dimensions], &blindings));
+        let mut commitments = vec![committed; SITES.saturating_sub(1)];
+        let zeros = vec![must(SecretScalar::from_bytes(&[0; 32])); key.rows()];
+        commitments.push(must(key.commit(&sum, &zeros)));
+        let sites = |blinding: &SecretScalar| {
+            let blinding = Scalar::from_bytes_mod_order(*blinding.to_bytes());
+            must(SecretScalar::from_bytes(&(1..SITES).map(|_| blinding).sum::<Scalar>().to_bytes()))
+        };
+        let blindings: Vec<SecretScalar> = blindings.iter().map(sites).collect();
+        let read = |rows: &Vec<Commitment>| -> Vec<Commitment> {
+            rows.iter().map(|row| must(Commitment::from_bytes(*row.as_bytes()))).collect()
+        };
         group.bench_function(format!("check of a sum of {SITES} over {dimensions} coordinates"), |b| {
-            b.iter(|| must(key.verify_sum(black_box(&commitments), &sum, &blindings)));
+            b.iter(|| {
+                let commitments: Vec<_> = black_box(&commitments).iter().map(read).collect();
+                must(key.verify_sum(&commitments, &sum, &blindings));
+            });
         });
     }
     group.finish();
 }
 
-/// The layout that can be proven about, and proofs with a direction.
+/// Proofs with a direction, and what they take.
 fn proofs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("norm proof");
     group.sample_size(10);
     for dimensions in [100_000, 1_000_000] {
         let key = CommitmentKey::new(dimensions, Layout::Provable);
         let (update, direction) = (values(dimensions, 16), values(dimensions, 12));
-        let blindings: Vec<SecretScalar> = (0..key.rows()).map(|_| secret()).collect();
+        let blindings = blindings(&key);
         let commitments = must(key.commit(&update, &blindings));
         let challenge = NormChallenge { seed: [7; 32], direction: Some(&direction) };
         let prove = || NormProof::prove(&key, &challenge, black_box(&update), &blindings, &commitments, b"context");

@@ -141,11 +141,13 @@ pub enum CryptoError {
         /// How many coordinates there are.
         dimensions: usize,
     },
-    /// A coordinate is too large for a proof.
-    #[error("the coordinate {value} is not between -32768 and 32768")]
+    /// A coordinate is too large to commit to, or to prove something of.
+    #[error("the coordinate {value} is not between -{largest} and {largest}")]
     Coordinate {
         /// Which value it has.
         value: i32,
+        /// The largest absolute value.
+        largest: u32,
     },
     /// A norm proof has the wrong length.
     #[error("a norm proof of {found} bytes where it must have {expected}")]
@@ -229,7 +231,9 @@ impl Explain for CryptoError {
             Self::WrongSum { .. } => "do not use the release: its coordinator changed the sum or left sites out",
             Self::Dimensions { .. } | Self::Rows { .. } => "check that site and coordinator train the same model",
             Self::NotProvable { .. } => "commit in the provable layout, to at most 2^24 coordinates",
-            Self::Coordinate { .. } => "clip updates to 16 bits where norm proofs are asked for",
+            Self::Coordinate { .. } => {
+                "clip updates to as many bits as the task names, where it asks for norm proofs to 16"
+            }
             Self::NormProofLength { .. } | Self::NormProof { .. } => {
                 "leave the site out of the sum, and keep what it signed: it is evidence against it"
             }

@@ -79,13 +79,18 @@ impl SecureAggregation {
     pub fn layout(&self) -> Layout {
         match self.assurance {
             Assurance::NormProofs { .. } => Layout::Provable,
-            Assurance::Openings { .. } | Assurance::None => Layout::Packed,
+            Assurance::Openings { .. } | Assurance::None => Layout::packed(self.largest_sum(self.roster.len())),
         }
     }
 
     /// How many words a masked update of `len` entries has: behind its own stand those of its commitments' blindings.
     pub fn words(&self, len: usize) -> usize {
         len.saturating_add(self.layout().rows(len).saturating_mul(BLINDING_WORDS))
+    }
+
+    /// No sum of so many sites' entries is larger than this in magnitude.
+    fn largest_sum(&self, sites: usize) -> u64 {
+        u64::try_from(sites).unwrap_or(u64::MAX).saturating_mul(self.limit().unsigned_abs().into())
     }
 
     /// The mean of `updates` updates whose words add up to `sum`, off the grid again. Whoever runs a round and whoever
@@ -105,8 +110,7 @@ impl SecureAggregation {
         check(cohort >= MIN_COHORT, format!("a cohort of {cohort} hides nobody; it takes {MIN_COHORT}"))?;
         let needed = threshold(cohort);
         check(quorum >= needed, format!("the quorum must be at least {needed} of {cohort}, more than two thirds"))?;
-        let largest = u64::try_from(cohort).unwrap_or(u64::MAX).saturating_mul(self.limit().unsigned_abs().into());
-        check(largest < SUM_LIMIT, format!("{cohort} values of {} bits could wrap", self.value_bits))?;
+        check(self.largest_sum(cohort) < SUM_LIMIT, format!("{cohort} values of {} bits could wrap", self.value_bits))?;
         self.assurance.validate(cohort, self.value_bits)
     }
 }
@@ -155,12 +159,26 @@ mod tests {
     }
 
     #[test]
-    fn an_update_is_committed_to_in_rows_only_where_something_is_proven_of_it() {
+    fn a_masked_update_ends_in_the_blindings_of_its_rows() {
         let with = |assurance| SecureAggregation { assurance, ..terms(16) };
         let plain = with(Assurance::None);
-        assert_eq!(plain.words(1_000_000), 1_000_016);
+        assert_eq!(plain.words(1_000_000), 1_000_000 + 16 * 16);
         let proven = with(Assurance::NormProofs { root: None });
         assert_eq!(proven.words(10_000), 10_000 + 25 * 16);
+    }
+
+    #[test]
+    fn an_update_is_packed_as_the_sums_of_the_whole_roster_allow_and_not_where_something_is_proven() {
+        let keys = RosterKeys { identity: Element::from([1; 32]), agreement: Element::from([2; 32]) };
+        let name = |number| ParticipantId::new(format!("site-{number}")).unwrap();
+        let with = |value_bits, sites, assurance| {
+            let roster = (0..sites).map(|number| (name(number), keys)).collect();
+            SecureAggregation { assurance, roster, ..terms(value_bits) }.layout()
+        };
+        assert_eq!(with(16, 255, Assurance::None), Layout::Packed24);
+        assert_eq!(with(16, 256, Assurance::Openings { sites: 3 }), Layout::Packed32);
+        assert_eq!(with(22, 4, Assurance::None), Layout::Packed32);
+        assert_eq!(with(16, 10, Assurance::NormProofs { root: None }), Layout::Provable);
     }
 
     #[test]

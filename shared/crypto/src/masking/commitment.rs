@@ -1,15 +1,17 @@
 //! Blinded Pedersen commitments to whole vectors: a site binds itself to an update that stays hidden, and the commitments
-//! of many sites add up to a commitment to the sum of their updates. Nobody opens them to another vector without computing
+//! of many sites add up to commitments to the sum of their updates. Nobody opens them to another vector without computing
 //! discrete logarithms. They say nothing about how large a vector is; [`super::NormProof`] does.
+//!
+//! A vector is cut into rows of one length, each of which is committed to with the same generators under a blinding of its
+//! own. More rows cost a site 16 words of its upload, a commitment in its header, and one to decode at everybody who
+//! checks; they make the check of a sum cheaper, because all rows are checked as one.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, iter, str, thread};
 
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::VartimeMultiscalarMul;
 use ring::digest::{Context, SHA512};
 use serde::{Deserialize, Serialize};
 
@@ -17,28 +19,14 @@ use shared::masking::{BLINDING_WORDS, Layout};
 
 use super::SecretScalar;
 use super::element::Element;
-use super::scalar::signed;
+use super::multiscalar::{Signed, product, signed_product, small_product};
+use super::packing::{pack, pack_wide};
 use crate::{CryptoError, random_bytes};
-
-/// Coordinates that share one generator, 32 bits apart. Any two different groups of them differ as integers below 2^223,
-/// so also modulo the group's order, which is above 2^252; and packing is linear as long as sums fit their 32 bits.
-const SLOTS: usize = 7;
-
-/// Generators that one multi-scalar multiplication takes: enough to make its buckets worth while, few enough for the cache.
-const BATCH: usize = 8192;
 
 const GENERATOR_DOMAIN: &[u8] = b"ringfence commitment generator v1\0";
 
-/// How many coordinates of a row share a generator.
-fn slots(layout: Layout) -> usize {
-    match layout {
-        Layout::Packed => SLOTS,
-        Layout::Provable => 1,
-    }
-}
-
-/// The generators for vectors of one length and layout, 160 bytes each: for every seven coordinates, or for every one of a
-/// row. They come out of a hash, so that nobody knows a relation between them; the blinding's is the group's own generator.
+/// The generators for vectors of one length and layout, 160 bytes each. They come out of a hash, so that nobody knows a
+/// relation between them; the blinding's is the group's own generator.
 #[derive(Clone)]
 pub struct CommitmentKey {
     dimensions: usize,
@@ -50,7 +38,7 @@ impl CommitmentKey {
     /// The key for vectors of `dimensions` coordinates, made on all cores (some 10 µs of one core a generator): make it
     /// once per model.
     pub fn new(dimensions: usize, layout: Layout) -> Self {
-        let count = dimensions.div_ceil(layout.rows(dimensions)).div_ceil(slots(layout));
+        let count = dimensions.div_ceil(layout.rows(dimensions)).div_ceil(layout.slots());
         Self { dimensions, layout, generators: generators(GENERATOR_DOMAIN, count) }
     }
 
@@ -94,14 +82,26 @@ impl CommitmentKey {
     /// How long it takes depends on the values, so it is computed where they lie and never on request of somebody else.
     pub fn commit(&self, values: &[i32], blindings: &[SecretScalar]) -> Result<Vec<Commitment>, CryptoError> {
         self.check(values.len(), blindings.len())?;
+        check_range(values, self.layout.largest())?;
         let rows = self.rows_of(values).zip(blindings);
-        Ok(rows.map(|(row, blinding)| Commitment(Element::of(self.point(row, blinding)))).collect())
+        let point = |(row, blinding): (&[i32], &SecretScalar)| self.row(row) + RistrettoPoint::mul_base(&blinding.0);
+        Ok(rows.map(point).map(|point| Commitment(Element::of(point))).collect())
+    }
+
+    /// What a row commits to but for its blinding.
+    fn row(&self, row: &[i32]) -> RistrettoPoint {
+        if self.layout == Layout::Provable {
+            return small_product(row, &self.generators);
+        }
+        let packed: Vec<Signed> = row.chunks(self.layout.slots()).map(|group| pack(self.layout, group)).collect();
+        signed_product(&packed, &self.generators)
     }
 
     /// Checks that the sites' `commitments`, a list of rows from each, add up to the commitments to `sum` under
     /// `blinding_sums`.
     ///
-    /// Several rows are checked as one, each times a random weight of 128 bits: wrong ones pass with a chance of 2^-128.
+    /// All rows are checked as one, each times a weight that is drawn here: wrong ones pass with a chance of 2^-64, and
+    /// whoever made them cannot try, because nobody knows the weights before.
     pub fn verify_sum(
         &self,
         commitments: &[impl AsRef<[Commitment]>],
@@ -109,16 +109,36 @@ impl CommitmentKey {
         blinding_sums: &[SecretScalar],
     ) -> Result<(), CryptoError> {
         self.check(sum.len(), blinding_sums.len())?;
+        let wrong = || CryptoError::WrongSum { commitments: commitments.len() };
+        check_range(sum, self.layout.largest()).map_err(|_| wrong())?;
         let mut found = vec![RistrettoPoint::default(); self.rows()];
         for rows in commitments.iter().map(AsRef::as_ref) {
             self.check(self.dimensions, rows.len())?;
             found.iter_mut().zip(rows).for_each(|(sum, commitment)| *sum += commitment.0.point());
         }
-        let fits = match (found.as_slice(), blinding_sums) {
-            ([found], [blinding]) => self.point(sum, blinding) == *found,
-            _ => self.weighted_difference(&found, sum, blinding_sums)? == RistrettoPoint::default(),
-        };
-        fits.then_some(()).ok_or(CryptoError::WrongSum { commitments: commitments.len() })
+        let weights = found.iter().map(|_| Ok(u64::from_le_bytes(*random_bytes()?)));
+        let weights: Vec<u64> = weights.collect::<Result<_, CryptoError>>()?;
+        let row = self.weighted_rows(sum, &weights);
+        let weights: Vec<Scalar> = weights.into_iter().map(Scalar::from).collect();
+        let blinding = weights.iter().zip(blinding_sums).map(|(weight, blinding)| weight * blinding.0).sum();
+        let fits = row + RistrettoPoint::mul_base(&blinding) == product(&weights, &found);
+        fits.then_some(()).ok_or_else(wrong)
+    }
+
+    /// What the rows of `values` commit to but for their blindings, each times its weight.
+    fn weighted_rows(&self, values: &[i32], weights: &[u64]) -> RistrettoPoint {
+        let mut columns = vec![0_i128; self.width()];
+        for (row, weight) in self.rows_of(values).zip(weights) {
+            // Far from a wrap: a product is below 2^95.
+            columns.iter_mut().zip(row).for_each(|(sum, value)| *sum += i128::from(*weight) * i128::from(*value));
+        }
+        if self.layout == Layout::Provable {
+            let signed: Vec<Signed> = columns.into_iter().map(Signed::from).collect();
+            return signed_product(&signed, &self.generators);
+        }
+        let groups = columns.chunks(self.layout.slots());
+        let scalars: Vec<Scalar> = groups.map(|group| pack_wide(self.layout, group)).collect();
+        product(&scalars, &self.generators)
     }
 
     pub(super) fn check(&self, dimensions: usize, rows: usize) -> Result<(), CryptoError> {
@@ -133,45 +153,6 @@ impl CommitmentKey {
     pub(super) fn rows_of<'a>(&self, values: &'a [i32]) -> impl Iterator<Item = &'a [i32]> {
         values.chunks(self.width().max(1)).chain(iter::repeat(Default::default())).take(self.rows())
     }
-
-    fn point(&self, row: &[i32], blinding: &SecretScalar) -> RistrettoPoint {
-        let slots = slots(self.layout);
-        let batches = row.chunks(BATCH.saturating_mul(slots)).zip(self.generators.chunks(BATCH));
-        let batches = batches.map(|(values, generators)| {
-            let packed: Vec<Packed> = values.chunks(slots).map(Packed::new).collect();
-            let points = packed.iter().zip(generators).map(|(packed, generator)| packed.signed(generator));
-            RistrettoPoint::vartime_multiscalar_mul(packed.iter().map(|packed| packed.magnitude), points)
-        });
-        batches.chain(iter::once(RistrettoPoint::mul_base(&blinding.0))).sum()
-    }
-
-    /// What the rows of `sum` commit to less the `found` points, each row times a random weight.
-    fn weighted_difference(
-        &self,
-        found: &[RistrettoPoint],
-        sum: &[i32],
-        blinding_sums: &[SecretScalar],
-    ) -> Result<RistrettoPoint, CryptoError> {
-        let mut columns = vec![[0_i128; 2]; self.width()];
-        let mut weights = Vec::with_capacity(found.len());
-        let mut blinding = Scalar::ZERO;
-        for (row, row_blinding) in self.rows_of(sum).zip(blinding_sums) {
-            let bytes = random_bytes::<16>()?;
-            let halves = bytes.as_chunks::<8>().0.iter().map(|half| i128::from(u64::from_le_bytes(*half)));
-            for (half, place) in halves.zip([0, 1]) {
-                for (column, value) in columns.iter_mut().zip(row) {
-                    // Below 2^64 · 2^31 · 64 rows.
-                    column.iter_mut().skip(place).take(1).for_each(|sum| *sum += half * i128::from(*value));
-                }
-            }
-            let weight = Scalar::from(u128::from_le_bytes(*bytes));
-            blinding += weight * row_blinding.0;
-            weights.push(-weight);
-        }
-        let half = Scalar::from(1_u128 << 64);
-        let scalars: Vec<Scalar> = columns.iter().map(|[low, high]| signed(*low) + signed(*high) * half).collect();
-        Ok(product(&scalars, &self.generators) + product(&weights, found) + RISTRETTO_BASEPOINT_POINT * blinding)
-    }
 }
 
 impl fmt::Debug for CommitmentKey {
@@ -181,10 +162,10 @@ impl fmt::Debug for CommitmentKey {
     }
 }
 
-/// The sum of the points, each times its scalar, in a time that depends on the scalars.
-pub(super) fn product(scalars: &[Scalar], points: &[RistrettoPoint]) -> RistrettoPoint {
-    let batches = scalars.chunks(BATCH).zip(points.chunks(BATCH));
-    batches.map(|(scalars, points)| RistrettoPoint::vartime_multiscalar_mul(scalars, points)).sum()
+/// Refuses a value that is larger than `largest` in magnitude.
+pub(super) fn check_range(values: &[i32], largest: u32) -> Result<(), CryptoError> {
+    let wrong = values.iter().find(|value| value.unsigned_abs() > largest);
+    wrong.map_or(Ok(()), |value| Err(CryptoError::Coordinate { value: *value, largest }))
 }
 
 /// The first `count` generators of a domain, made on all cores.
@@ -210,32 +191,6 @@ fn generator_at(domain: &[u8], index: u64) -> RistrettoPoint {
     let mut uniform = [0; 64];
     uniform.copy_from_slice(context.finish().as_ref());
     RistrettoPoint::from_uniform_bytes(&uniform)
-}
-
-/// Up to [`SLOTS`] coordinates as one integer, by sign and magnitude. A small negative integer would be a large scalar; a
-/// small magnitude leaves most signed digits zero, and Pippenger's method skips those.
-struct Packed {
-    negative: bool,
-    magnitude: Scalar,
-}
-
-impl Packed {
-    fn new(values: &[i32]) -> Self {
-        let negative = values.iter().rev().find(|value| **value != 0).is_some_and(|value| *value < 0);
-        let mut bytes = [0; 32];
-        let mut carry = 0;
-        for (word, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-            let value = if negative { -i64::from(*value) } else { i64::from(*value) };
-            let [a, b, c, d, ..] = value.wrapping_add(carry).to_le_bytes();
-            *word = [a, b, c, d];
-            carry = value.wrapping_add(carry) >> 32;
-        }
-        Self { negative, magnitude: Scalar::from_bytes_mod_order(bytes) }
-    }
-
-    fn signed(&self, generator: &RistrettoPoint) -> RistrettoPoint {
-        if self.negative { -generator } else { *generator }
-    }
 }
 
 /// A commitment to a vector, written as 64 lower-case hexadecimal digits.
@@ -291,14 +246,16 @@ pub fn blinding_from_sums(sums: &[u32; BLINDING_WORDS]) -> SecretScalar {
 
 #[cfg(test)]
 mod tests {
-    use std::slice;
-
+    use super::super::CommittedVector;
     use super::*;
 
-    /// Values of all sizes and both signs.
-    fn vector(dimensions: usize, seed: u32) -> Vec<i32> {
+    const LAYOUTS: [Layout; 3] = [Layout::Packed24, Layout::Packed32, Layout::Provable];
+
+    /// Values of all sizes that a layout takes, and both signs; sums of four of them fit, too.
+    fn vector(layout: Layout, dimensions: usize, seed: u32) -> Vec<i32> {
         let words = iter::successors(Some(seed), |word| Some(word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)));
-        words.skip(1).take(dimensions).map(|word| word.cast_signed() >> (word % 29 + 2)).collect()
+        let values = words.skip(1).take(dimensions).map(|word| word.cast_signed() >> (word % 29));
+        values.map(|value| value / 4 % (layout.largest() / 4).cast_signed()).collect()
     }
 
     fn scalar(value: i32) -> Scalar {
@@ -306,140 +263,132 @@ mod tests {
         if value < 0 { -magnitude } else { magnitude }
     }
 
-    /// The definition: every coordinate times 2^(32 slot) times its group's generator, one by one.
-    fn naive(values: &[i32], blinding: &SecretScalar) -> RistrettoPoint {
-        let groups = values.chunks(SLOTS).zip(0..).map(|(group, index)| {
-            let shift = Scalar::from(1_u64 << 32);
-            let packed = group.iter().rfold(Scalar::ZERO, |sum, value| sum * shift + scalar(*value));
+    /// The definition: every coordinate at its distance times its group's generator, one by one.
+    fn naive(layout: Layout, row: &[i32], blinding: &SecretScalar) -> RistrettoPoint {
+        let distance = Scalar::from(1_u64 << (8 * layout.slot_bytes()));
+        let groups = row.chunks(layout.slots()).zip(0..).map(|(group, index)| {
+            let packed = group.iter().rfold(Scalar::ZERO, |sum, value| sum * distance + scalar(*value));
             generator_at(GENERATOR_DOMAIN, index) * packed
         });
         groups.sum::<RistrettoPoint>() + RistrettoPoint::mul_base(&blinding.0)
     }
 
-    fn one(key: &CommitmentKey, values: &[i32], blinding: &SecretScalar) -> Commitment {
-        key.commit(values, slice::from_ref(blinding)).unwrap()[0]
+    fn committed(layout: Layout, values: Vec<i32>) -> (CommitmentKey, CommittedVector, Vec<Commitment>) {
+        let key = CommitmentKey::new(values.len(), layout);
+        let vector = CommittedVector::new(values, key.rows()).unwrap();
+        let commitments = key.commit(&vector.values, &vector.blindings).unwrap();
+        (key, vector, commitments)
     }
 
     #[test]
-    fn a_commitment_equals_its_definition() {
-        let extremes = [i32::MIN, i32::MAX, 0, -1, 1, i32::MIN, i32::MIN, i32::MAX, -1, 0, 0, 0, 0, 0, i32::MIN];
-        let sides = [vec![0; 20], extremes.to_vec(), vector(1, 1), vector(500, 2), vector(3000, 3)];
-        for values in sides {
-            let blinding = SecretScalar::random().unwrap();
-            let commitment = one(&CommitmentKey::new(values.len(), Layout::Packed), &values, &blinding);
-            assert_eq!(*commitment.0.point(), naive(&values, &blinding), "{} coordinates", values.len());
+    fn the_commitments_to_a_vectors_rows_equal_their_definition() {
+        for layout in LAYOUTS {
+            let largest = layout.largest().cast_signed();
+            let extremes = [-largest, largest, 0, -1, 1, -largest, -largest, largest, -1, 0, 0, 0, 0, 0, -largest];
+            let vectors = [vec![0; 20], extremes.to_vec(), vec![], vector(layout, 1, 1), vector(layout, 15_000, 3)];
+            for values in vectors {
+                let (key, vector, commitments) = committed(layout, values);
+                assert_eq!(commitments.len(), layout.rows(vector.values.len()));
+                for ((commitment, row), blinding) in
+                    commitments.iter().zip(key.rows_of(&vector.values)).zip(&vector.blindings)
+                {
+                    assert_eq!(*commitment.point(), naive(layout, row, blinding), "{layout:?}, {} values", row.len());
+                }
+            }
         }
     }
 
     #[test]
-    fn commitments_over_several_batches_add_up() {
-        let dimensions = BATCH * SLOTS + 10;
-        let key = CommitmentKey::new(dimensions, Layout::Packed);
-        let updates: Vec<_> = (0..3).map(|seed| vector(dimensions, seed)).collect();
-        let updates: Vec<Vec<i32>> =
-            updates.into_iter().map(|update| update.into_iter().map(|value| value / 4).collect()).collect();
-        let blindings: Vec<_> = (0..3).map(|_| SecretScalar::random().unwrap()).collect();
-        let commitments: Vec<_> =
-            updates.iter().zip(&blindings).map(|(update, blinding)| [one(&key, update, blinding)]).collect();
-        let mut sum = vec![0; dimensions];
-        updates.iter().for_each(|update| sum.iter_mut().zip(update).for_each(|(sum, value)| *sum += value));
-        let mut words = [0; BLINDING_WORDS];
-        for blinding in &blindings {
-            words.iter_mut().zip(blinding_words(blinding)).for_each(|(sum, word)| *sum += word);
+    fn a_key_has_a_generator_for_every_group_of_a_row() {
+        for (dimensions, counts) in [(0, [0, 0, 0]), (1, [1, 1, 1]), (15, [2, 3, 8]), (100_000, [2000, 2858, 1563])] {
+            let count = |layout| CommitmentKey::new(dimensions, layout).generators.len();
+            assert_eq!(LAYOUTS.map(count), counts);
         }
-        let blinding = blinding_from_sums(&words);
-        key.verify_sum(&commitments, &sum, slice::from_ref(&blinding)).unwrap();
-
-        let refused = |commitments: &[[Commitment; 1]], sum: &[i32], blinding: &SecretScalar| {
-            matches!(key.verify_sum(commitments, sum, slice::from_ref(blinding)), Err(CryptoError::WrongSum { .. }))
-        };
-        let mut changed = sum.clone();
-        changed[dimensions - 1] ^= 1;
-        assert!(refused(&commitments, &changed, &blinding));
-        assert!(refused(&commitments[1..], &sum, &blinding));
-        assert!(refused(&commitments, &sum, &blindings[0]));
-    }
-
-    #[test]
-    fn each_row_is_committed_to_with_the_same_generators() {
-        for (dimensions, rows, width) in [(0, 2, 0), (1, 2, 1), (7, 2, 4), (3000, 13, 231), (100_000, 64, 1563)] {
-            let key = CommitmentKey::new(dimensions, Layout::Provable);
-            assert_eq!((key.rows(), key.width(), key.generators.len()), (rows, width, width));
-        }
-        let key = CommitmentKey::new(7, Layout::Provable);
-        let values = [i32::MIN, i32::MAX, -1, 0, 5, 6, -7];
-        let blindings = [(); 2].map(|()| SecretScalar::random().unwrap());
-        let naive = |row: &[i32], blinding: &SecretScalar| {
-            let points =
-                row.iter().zip(0..).map(|(value, index)| generator_at(GENERATOR_DOMAIN, index) * scalar(*value));
-            points.sum::<RistrettoPoint>() + RistrettoPoint::mul_base(&blinding.0)
-        };
-        let commitments = key.commit(&values, &blindings).unwrap();
-        assert_eq!(*commitments[0].point(), naive(&values[..4], &blindings[0]));
-        assert_eq!(*commitments[1].point(), naive(&values[4..], &blindings[1]));
     }
 
     #[test]
     fn rows_add_up_and_a_change_in_any_of_them_is_found() {
-        let dimensions = 1000;
-        let key = CommitmentKey::new(dimensions, Layout::Provable);
-        let updates: Vec<Vec<i32>> =
-            (0..3).map(|seed| vector(dimensions, seed).into_iter().map(|value| value / 4).collect()).collect();
-        let blindings = || -> Vec<_> { (0..key.rows()).map(|_| SecretScalar::random().unwrap()).collect() };
-        let blindings: Vec<Vec<SecretScalar>> = (0..3).map(|_| blindings()).collect();
-        let sites = updates.iter().zip(&blindings);
-        let commitments: Vec<_> = sites.map(|(update, blindings)| key.commit(update, blindings).unwrap()).collect();
-        let mut sum = vec![0; dimensions];
-        updates.iter().for_each(|update| sum.iter_mut().zip(update).for_each(|(sum, value)| *sum += value));
-        let blinding_sum = |row: usize| SecretScalar(blindings.iter().map(|blindings| blindings[row].0).sum());
-        let blinding_sums: Vec<_> = (0..key.rows()).map(blinding_sum).collect();
-        key.verify_sum(&commitments, &sum, &blinding_sums).unwrap();
+        for (layout, dimensions) in LAYOUTS.into_iter().flat_map(|layout| [(layout, 3), (layout, 30_000)]) {
+            let sites: Vec<_> = (0..3).map(|seed| committed(layout, vector(layout, dimensions, seed))).collect();
+            let (key, rows) = (&sites[0].0, sites[0].0.rows());
+            let commitments: Vec<&Vec<Commitment>> = sites.iter().map(|(_, _, commitments)| commitments).collect();
+            let mut words = vec![0_u32; dimensions + rows * BLINDING_WORDS];
+            for (_, site, _) in &sites {
+                words.iter_mut().zip(site.to_words()).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+            }
+            let CommittedVector { values: sum, blindings } =
+                CommittedVector::from_words(&words, dimensions, rows).unwrap();
+            key.verify_sum(&commitments, &sum, &blindings).unwrap();
 
-        for row in 0..key.rows() {
-            let mut changed = sum.clone();
-            changed[row * key.width()] ^= 1;
-            let refused = key.verify_sum(&commitments, &changed, &blinding_sums);
-            assert!(matches!(refused, Err(CryptoError::WrongSum { commitments: 3 })), "row {row}");
-            let mut others = blinding_sums.clone();
-            others[row] = SecretScalar::random().unwrap();
-            assert!(key.verify_sum(&commitments, &sum, &others).is_err(), "blinding of row {row}");
+            for row in 0..rows {
+                let mut changed = sum.clone();
+                changed[row * key.width()] ^= 1;
+                let refused = key.verify_sum(&commitments, &changed, &blindings);
+                assert!(matches!(refused, Err(CryptoError::WrongSum { commitments: 3 })), "{layout:?}, row {row}");
+                let mut others = blindings.clone();
+                others[row] = SecretScalar::random().unwrap();
+                assert!(key.verify_sum(&commitments, &sum, &others).is_err(), "{layout:?}, blinding of row {row}");
+            }
+            assert!(key.verify_sum(&commitments[1..], &sum, &blindings).is_err());
         }
-        let mut exchanged = commitments.clone();
-        exchanged[0].swap(0, 1);
-        assert!(key.verify_sum(&exchanged, &sum, &blinding_sums).is_err());
-        assert!(key.verify_sum(&commitments[1..], &sum, &blinding_sums).is_err());
-        exchanged[0].pop();
-        let refused = key.verify_sum(&exchanged, &sum, &blinding_sums);
-        assert!(matches!(refused, Err(CryptoError::Rows { expected: 7, found: 6 })));
+    }
+
+    #[test]
+    fn rows_that_are_exchanged_or_missing_are_refused() {
+        let (key, site, mut rows) = committed(Layout::Packed24, vector(Layout::Packed24, 20_000, 1));
+        key.verify_sum(&[&rows], &site.values, &site.blindings).unwrap();
+        rows.swap(0, 1);
+        assert!(key.verify_sum(&[&rows], &site.values, &site.blindings).is_err());
+        rows.pop();
+        let refused = key.verify_sum(&[&rows], &site.values, &site.blindings);
+        assert!(matches!(refused, Err(CryptoError::Rows { expected: 2, found: 1 })));
+    }
+
+    #[test]
+    fn errors_in_two_rows_do_not_make_up_for_each_other() {
+        let (key, mut site, commitments) = committed(Layout::Provable, vec![5, 6, 7, 8]);
+        site.values[0] += 1;
+        site.values[2] -= 1;
+        let refused = key.verify_sum(&[commitments], &site.values, &site.blindings);
+        assert!(matches!(refused, Err(CryptoError::WrongSum { .. })));
+    }
+
+    /// 2^24 in one place is 1 in the next: within the range, only one of the two can be shown.
+    #[test]
+    fn what_would_run_into_the_next_place_is_neither_committed_to_nor_taken_for_a_sum() {
+        let (key, site, commitments) = committed(Layout::Packed24, vec![0, 1]);
+        key.verify_sum(&[&commitments], &[0, 1], &site.blindings).unwrap();
+        for values in [[1 << 24, 0], [-(1 << 23), 1], [1 << 23, 0]] {
+            let refused = key.verify_sum(&[&commitments], &values, &site.blindings);
+            assert!(matches!(refused, Err(CryptoError::WrongSum { .. })));
+            let refused = key.commit(&values, &site.blindings);
+            assert!(matches!(refused, Err(CryptoError::Coordinate { largest: 8_388_607, .. })));
+        }
     }
 
     #[test]
     fn two_coordinates_cannot_be_exchanged() {
-        let key = CommitmentKey::new(14, Layout::Packed);
-        let blinding = SecretScalar::random().unwrap();
-        let committed: Vec<_> = (0..14)
-            .map(|place| {
-                let mut values = vec![0; 14];
-                values[place] = 1;
-                one(&key, &values, &blinding).to_string()
-            })
-            .collect();
-        let different: std::collections::BTreeSet<_> = committed.iter().collect();
+        let key = CommitmentKey::new(14, Layout::Packed32);
+        let blinding = [SecretScalar::random().unwrap()];
+        let unit = |place| {
+            let mut values = vec![0; 14];
+            values[place] = 1;
+            key.commit(&values, &blinding).unwrap()[0].to_string()
+        };
+        let different: std::collections::BTreeSet<_> = (0..14).map(unit).collect();
         assert_eq!(different.len(), 14);
     }
 
     #[test]
     fn the_blinding_hides_equal_vectors() {
-        let key = CommitmentKey::new(3, Layout::Packed);
-        let commit = || one(&key, &[1, 2, 3], &SecretScalar::random().unwrap());
+        let commit = || committed(Layout::Packed24, vec![1, 2, 3]).2;
         assert_ne!(commit(), commit());
     }
 
     #[test]
     fn a_longer_key_begins_like_a_shorter_one() {
-        let key = |dimensions| CommitmentKey::new(dimensions, Layout::Packed);
+        let key = |dimensions| CommitmentKey::new(dimensions, Layout::Packed32);
         assert_eq!(key(70).generators[..3], key(20).generators);
-        assert!(key(0).commit(&[], &[SecretScalar::random().unwrap()]).is_ok());
     }
 
     #[test]
@@ -461,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_commitment_is_read_as_it_is_written() {
-        let commitment = one(&CommitmentKey::new(1, Layout::Packed), &[5], &SecretScalar::random().unwrap());
+        let commitment = committed(Layout::Packed24, vec![5]).2[0];
         assert_eq!(commitment.to_string().parse::<Commitment>().unwrap(), commitment);
         assert_eq!(Commitment::from_bytes(*commitment.as_bytes()).unwrap(), commitment);
     }

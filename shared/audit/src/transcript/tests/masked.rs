@@ -46,7 +46,7 @@ fn masked_round() -> Round {
     });
     let task_digest = document_digest(&key("operator").sign(&round.task).unwrap());
     round.record.task_digest = task_digest;
-    let commitments = CommitmentKey::new(3, Layout::Packed);
+    let commitments = CommitmentKey::new(3, Layout::Packed24);
     let mut blindings = vec![0; shared::masking::BLINDING_WORDS];
     for (header, value) in round.headers.iter_mut().zip([1, 2, 6]) {
         let update = CommittedVector::new(vec![value; 3], 1).unwrap();

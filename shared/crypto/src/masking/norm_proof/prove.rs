@@ -8,13 +8,13 @@ use curve25519_dalek::traits::MultiscalarMul;
 use zeroize::Zeroizing;
 
 use super::products::{joined_rows, limb_rows, products, weighted_sum};
-use super::statement::{Relation, Statement, Subsets, check_coordinates, product_generator, projection_generators};
+use super::statement::{Relation, Statement, Subsets, product_generator, projection_generators};
 use super::transcript::Transcript;
 use super::{
     Masks, Measured, NormChallenge, NormProof, Responses, SHOWN, SHOWN_BITS, inner_product, ones, powers,
     without_constant,
 };
-use crate::masking::commitment::{Commitment, CommitmentKey};
+use crate::masking::commitment::{Commitment, CommitmentKey, check_range};
 use crate::masking::element::Element;
 use crate::masking::projection::{MAX_COORDINATE, PROJECTIONS, Projections};
 use crate::masking::scalar::{SecretScalar, signed};
@@ -69,7 +69,7 @@ impl<'a> Witness<'a> {
         statement.check()?;
         let key = statement.key;
         key.check(values.len(), blindings.len())?;
-        check_coordinates(values)?;
+        check_range(values, MAX_COORDINATE)?;
         let row = |row: &[i32]| {
             let padded = row.iter().copied().chain(std::iter::repeat(0)).take(key.width());
             let shifted = padded.map(|value| value.wrapping_add_unsigned(MAX_COORDINATE).cast_unsigned());

@@ -10,7 +10,7 @@ use shared::masking::Layout;
 use super::transcript::{Challenge, Transcript};
 use super::{Measured, NormChallenge, SHOWN, SHOWN_BITS};
 use crate::CryptoError;
-use crate::masking::commitment::{Commitment, CommitmentKey, generators};
+use crate::masking::commitment::{Commitment, CommitmentKey, check_range, generators};
 use crate::masking::element::Element;
 use crate::masking::projection::{Combination, MAX_COORDINATE, PROJECTIONS, Projections, Wide};
 use crate::masking::scalar::signed;
@@ -57,7 +57,7 @@ impl Statement<'_> {
         if found != expected {
             return Err(CryptoError::Rows { expected, found });
         }
-        check_coordinates(self.direction())
+        check_range(self.direction(), MAX_COORDINATE)
     }
 
     pub(super) fn direction(&self) -> &[i32] {
@@ -82,11 +82,6 @@ impl Statement<'_> {
         }
         transcript
     }
-}
-
-pub(super) fn check_coordinates(values: &[i32]) -> Result<(), CryptoError> {
-    let wrong = values.iter().find(|value| value.unsigned_abs() > MAX_COORDINATE);
-    wrong.map_or(Ok(()), |value| Err(CryptoError::Coordinate { value: *value }))
 }
 
 /// Which projections each shown number has in it.

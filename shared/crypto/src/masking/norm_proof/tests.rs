@@ -229,7 +229,7 @@ fn what_no_proof_can_be_about_is_refused() {
     };
     let (values, blindings, rows) = (&site.values, &site.blindings, &site.commitments);
     let refused = prove(&NO_DIRECTION, &large, blindings, rows);
-    assert!(matches!(refused, Err(CryptoError::Coordinate { value: 32_769 })));
+    assert!(matches!(refused, Err(CryptoError::Coordinate { value: 32_769, .. })));
     let steep = NormChallenge { direction: Some(&large), ..NO_DIRECTION };
     assert!(matches!(prove(&steep, values, blindings, rows), Err(CryptoError::Coordinate { .. })));
     let short = NormChallenge { direction: Some(&large[1..]), ..NO_DIRECTION };
@@ -238,7 +238,7 @@ fn what_no_proof_can_be_about_is_refused() {
     assert!(matches!(prove(&NO_DIRECTION, values, &blindings[1..], rows), Err(CryptoError::Rows { .. })));
     assert!(matches!(prove(&NO_DIRECTION, values, blindings, &rows[1..]), Err(CryptoError::Rows { .. })));
     let proof = site.prove(&NO_DIRECTION);
-    let packed = CommitmentKey::new(40, Layout::Packed);
+    let packed = CommitmentKey::new(40, Layout::Packed24);
     let refused = proof.verify(&packed, &NO_DIRECTION, rows, CONTEXT);
     assert!(matches!(refused, Err(CryptoError::NotProvable { dimensions: 40 })));
 }

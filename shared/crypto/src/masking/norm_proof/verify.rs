@@ -8,8 +8,9 @@ use super::products::{joined_rows, limb_rows, products};
 use super::statement::{Relation, Statement, Subsets, may_be_shown, product_generator, projection_generators};
 use super::{Measured, NormChallenge, NormProof, inner_product, powers, without_constant};
 use crate::CryptoError;
-use crate::masking::commitment::{Commitment, CommitmentKey, product};
+use crate::masking::commitment::{Commitment, CommitmentKey};
 use crate::masking::element::Element;
+use crate::masking::multiscalar::product;
 use crate::masking::projection::PROJECTIONS;
 
 impl NormProof {
