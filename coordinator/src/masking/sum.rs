@@ -15,7 +15,8 @@ use shared::update::{Join, UpdateHeader};
 use shared::{Digest, ParticipantId, RoundId, canonical};
 use shared_crypto::document_digest;
 use shared_crypto::masking::{
-    AgreementPublic, Circle, Commitment, CommitmentKey, CommittedVector, RoundKey, SecretScalar, Seed, add_masks,
+    AgreementPublic, Circle, Commitment, CommitmentKey, CommittedVector, PairSecret, RoundKey, SecretScalar, Seed,
+    add_masks,
 };
 
 use super::MaskingError;
@@ -89,7 +90,7 @@ fn masks(context: &Context, task: &Task, round: &Collected, secrets: &Secrets) -
     for (dropped, key) in &secrets.round_keys {
         // Seen from the one who dropped, a pair's masks have the other sign.
         let left = masking.pairs(dropped, key, |peer| round.accepted.contains_key(peer));
-        masks.add_pairs(left.map(|pair| Pair { is_added: !pair.is_added, ..pair }));
+        masks.add_pairs(left.into_iter().map(|pair| Pair { is_added: !pair.is_added, ..pair }));
     }
     Ok(masks)
 }
@@ -133,19 +134,20 @@ impl Masking {
     }
 
     /// The masks that `owner`, whose round key is `key`, shares with those of its neighbours among `peers`.
-    pub(super) fn pairs<'a>(
-        &'a self,
-        owner: &'a ParticipantId,
-        key: &'a RoundKey,
-        peers: impl Fn(&ParticipantId) -> bool + 'a,
-    ) -> impl Iterator<Item = Pair> + 'a {
-        let is_pair =
-            move |peer: &ParticipantId| peer != owner && self.circle.are_neighbours(owner, peer) && peers(peer);
-        let neighbours = self.keys.iter().filter(move |(peer, _)| is_pair(peer));
-        neighbours.map(move |(peer, public)| {
-            let seed = key.pair_seed(public, &pair_mask(&self.plan, self.digest, owner, peer));
+    pub(super) fn pairs(
+        &self,
+        owner: &ParticipantId,
+        key: &RoundKey,
+        peers: impl Fn(&ParticipantId) -> bool,
+    ) -> Vec<Pair> {
+        let is_pair = |peer: &ParticipantId| peer != owner && self.circle.are_neighbours(owner, peer) && peers(peer);
+        let neighbours: Vec<_> = self.keys.iter().filter(|(peer, _)| is_pair(peer)).collect();
+        let pairs = key.agree_all(neighbours.iter().map(|(_, public)| *public));
+        let pair = |((peer, _), pair): ((&ParticipantId, &AgreementPublic), PairSecret)| {
+            let seed = pair.seed(&pair_mask(&self.plan, self.digest, owner, peer));
             Pair { seed, is_added: owner < peer }
-        })
+        };
+        neighbours.into_iter().zip(pairs).map(pair).collect()
     }
 
     /// The key with which a participant joined.

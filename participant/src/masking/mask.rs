@@ -82,8 +82,10 @@ impl Member<'_> {
         let key = RoundKey::from_scalar(secrets.round_key.clone());
         let mut plus = vec![Seed::of_scalar(&secrets.self_mask, &self_mask(&plan.said, plan.digest, me))];
         let mut minus = Vec::new();
-        for (peer, public) in plan.peers.iter().filter(|(peer, _)| *peer != me) {
-            let seed = key.pair_seed(public, &pair_mask(&plan.said, plan.digest, me, peer));
+        let peers: Vec<_> = plan.peers.iter().filter(|(peer, _)| *peer != me).collect();
+        let pairs = key.agree_all(peers.iter().map(|(_, public)| *public));
+        for ((peer, _), pair) in peers.into_iter().zip(pairs) {
+            let seed = pair.seed(&pair_mask(&plan.said, plan.digest, me, peer));
             if me < peer { plus.push(seed) } else { minus.push(seed) }
         }
         (plus, minus)

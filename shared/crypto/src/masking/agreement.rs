@@ -43,6 +43,11 @@ impl AgreementKey {
         self.0.agree(other)
     }
 
+    /// What this key and each of `others` have in common, in their order; cheaper than one by one.
+    pub fn agree_all<'a>(&self, others: impl IntoIterator<Item = &'a AgreementPublic>) -> Vec<PairSecret> {
+        self.0.agree_all(others)
+    }
+
     /// The seed that this key and `other` have in common for `info`.
     pub fn pair_seed(&self, other: &AgreementPublic, info: &[u8]) -> Seed {
         self.agree(other).seed(info)
@@ -85,6 +90,11 @@ impl RoundKey {
         self.0.public
     }
 
+    /// What this key and each of `others` have in common, in their order; cheaper than one by one.
+    pub fn agree_all<'a>(&self, others: impl IntoIterator<Item = &'a AgreementPublic>) -> Vec<PairSecret> {
+        self.0.agree_all(others)
+    }
+
     /// The seed that this key and `other` have in common for `info`.
     pub fn pair_seed(&self, other: &AgreementPublic, info: &[u8]) -> Seed {
         self.0.agree(other).seed(info)
@@ -110,6 +120,15 @@ impl KeyPair {
 
     fn agree(&self, other: &AgreementPublic) -> PairSecret {
         PairSecret(Zeroizing::new((other.point() * self.secret.0).compress().to_bytes()))
+    }
+
+    /// Half the secret goes into the products, because it is the doubles of points that are encoded together, with one
+    /// inversion for all.
+    fn agree_all<'a>(&self, others: impl IntoIterator<Item = &'a AgreementPublic>) -> Vec<PairSecret> {
+        let half = Zeroizing::new(self.secret.0.div_by_2());
+        let points = Zeroizing::new(others.into_iter().map(|other| other.point() * *half).collect::<Vec<_>>());
+        let encoded = Zeroizing::new(RistrettoPoint::double_and_compress_batch(points.iter()));
+        encoded.iter().map(|pair| PairSecret(Zeroizing::new(pair.to_bytes()))).collect()
     }
 }
 
@@ -184,6 +203,19 @@ mod tests {
         assert_eq!(seed, b.pair_seed(&a.public(), b"round 1"));
         assert_ne!(seed, b.pair_seed(&a.public(), b"round 2"));
         assert_ne!(seed, RoundKey::generate().unwrap().pair_seed(&a.public(), b"round 1"));
+    }
+
+    #[test]
+    fn agreeing_with_many_at_once_comes_to_the_same_as_one_by_one() {
+        let (long_term, round) = (AgreementKey::generate().unwrap(), RoundKey::generate().unwrap());
+        for count in [0, 1, 2, 33] {
+            let others: Vec<AgreementPublic> = (0..count).map(|_| RoundKey::generate().unwrap().public()).collect();
+            let seeds = |pairs: Vec<PairSecret>| pairs.iter().map(|pair| pair.seed(b"x")).collect::<Vec<_>>();
+            let expected: Vec<Seed> = others.iter().map(|other| long_term.pair_seed(other, b"x")).collect();
+            assert_eq!(seeds(long_term.agree_all(&others)), expected);
+            let expected: Vec<Seed> = others.iter().map(|other| round.pair_seed(other, b"x")).collect();
+            assert_eq!(seeds(round.agree_all(&others)), expected);
+        }
     }
 
     #[test]

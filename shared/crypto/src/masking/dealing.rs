@@ -34,9 +34,9 @@ impl SealedDealing {
         let secret = secret.to_scalar();
         let key = AgreementKey::following_from(&Seed::of_scalar(&secret, SEALING));
         let Dealing { shares, commitments } = share(&secret, threshold, holders.len())?;
-        let seal =
-            |((holder, info), share): (&(AgreementPublic, Vec<u8>), _)| seal_share(&key.pair_seed(holder, info), share);
-        let ciphertexts = holders.iter().zip(&shares).map(seal).collect();
+        let pairs = key.agree_all(holders.iter().map(|(holder, _)| holder));
+        let holders = pairs.iter().zip(holders).map(|(pair, (_, info))| pair.seed(info));
+        let ciphertexts = holders.zip(&shares).map(|(seed, share)| seal_share(&seed, share)).collect();
         Ok(Self { key: key.public(), ciphertexts, commitments })
     }
 

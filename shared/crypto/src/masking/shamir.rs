@@ -66,7 +66,9 @@ impl Polynomial {
     }
 
     fn commitments(&self) -> ShareCommitments {
-        ShareCommitments(self.0.iter().map(|coefficient| RistrettoPoint::mul_base(&coefficient.0).compress()).collect())
+        // Of halves, because it is the doubles of points that are encoded together, with one inversion for all.
+        let halves = self.0.iter().map(|coefficient| RistrettoPoint::mul_base(&coefficient.0.div_by_2()));
+        ShareCommitments(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()))
     }
 }
 
@@ -230,6 +232,14 @@ mod tests {
             assert!(matches!(named, CryptoError::WrongShare { index: named } if named == index));
             assert!(dealing.commitments.verify(index + 1, share).is_err());
         }
+    }
+
+    #[test]
+    fn every_coefficient_has_its_commitment_also_zero() {
+        let coefficients = [7, 0, 1, u64::MAX].map(|value| SecretScalar(Scalar::from(value)));
+        let commitments = Polynomial(coefficients.to_vec()).commitments();
+        let expected = coefficients.map(|coefficient| RistrettoPoint::mul_base(&coefficient.0).compress());
+        assert_eq!(commitments.0, expected);
     }
 
     #[test]
