@@ -29,6 +29,7 @@ pub use kept::{Agreed, Kept, KeptRound};
 pub use mask::{MaskedUpdate, Secrets};
 pub use plan::Plan;
 pub use prove::{Asked, Question};
+pub use reveal::Revealed;
 pub use verify::{Announced, Sum};
 
 use crate::error::SiteError;

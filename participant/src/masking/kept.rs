@@ -2,19 +2,20 @@
 //! ask it to show its update, what the masks are made of until it agrees, sealed; what it signed, so that it never signs
 //! anything else; and that it checked a sum.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::document::SignedDocument;
 use shared::masking::MaskingPlan;
 use shared::store::{Batch, Key, Store};
-use shared::{RoundId, canonical};
+use shared::{ParticipantId, RoundId, canonical};
 use shared_crypto::SealKey;
 use shared_crypto::masking::{RoundKey, SecretScalar};
 use shared_wire::{Bytes, ProofRequest};
 use zeroize::Zeroizing;
 
-use super::{MaskingError, Offer, Secrets};
+use super::{MaskingError, Offer, Revealed, Secrets};
 use crate::error::SiteError;
 
 const TREE: &str = "masked-round";
@@ -40,6 +41,9 @@ pub struct KeptRound {
     pub agreed: Option<Agreed>,
     /// What the site revealed.
     pub revealed: Option<SignedDocument>,
+    /// Who signed the survivors that the site agreed to, before it revealed anything.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agreed_by: BTreeSet<ParticipantId>,
     /// Whether the site checked the sum.
     pub verified: bool,
 }
@@ -110,6 +114,7 @@ impl Kept {
             proven: None,
             agreed: None,
             revealed: None,
+            agreed_by: BTreeSet::new(),
             verified: false,
         };
         let key = key(round_id);
@@ -174,8 +179,11 @@ impl Kept {
     }
 
     /// Keeps what the site reveals, before it is sent; it reveals nothing else in this round.
-    pub fn keep_revealed(&self, round_id: &RoundId, reveal: SignedDocument) -> Result<(), SiteError> {
-        self.change(round_id, |kept| once("reveal", &mut kept.revealed, reveal))
+    pub fn keep_revealed(&self, round_id: &RoundId, revealed: Revealed) -> Result<(), SiteError> {
+        self.change(round_id, |kept| {
+            kept.agreed_by = revealed.agreed;
+            once("reveal", &mut kept.revealed, revealed.said)
+        })
     }
 
     /// Notes that the site checked the round's sum.

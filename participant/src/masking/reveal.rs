@@ -4,15 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::document::SignedDocument;
 use shared::masking::label::{Dealt, sealed_share};
-use shared::masking::{Agreement, Element, MaskingPlan, Reveal, SEALED_SHARE_BYTES, Survivors, threshold};
+use shared::masking::{Agreement, Element, MaskingPlan, Reveal, Survivors, threshold};
 use shared::update::UpdateHeader;
-use shared::{Digest, ParticipantId, RoundId};
+use shared::{Digest, ParticipantId, canonical};
 use shared_crypto::document_digest;
 use shared_crypto::masking::{SealedDealing, open_share};
 use shared_wire::SealedShare;
 
 use super::{MaskingError, Member, same};
 use crate::error::SiteError;
+
+/// What a site reveals, and whose word it did so on.
+pub struct Revealed {
+    /// The signed [`Reveal`].
+    pub said: SignedDocument,
+    /// Who signed the survivors, and with them the digest of its own header.
+    pub agreed: BTreeSet<ParticipantId>,
+}
 
 impl Member<'_> {
     /// Checks the set of survivors of a round in which this site delivered the update with the signed header `own`.
@@ -59,9 +67,9 @@ impl Member<'_> {
         survivors: (&Survivors, Digest),
         agreements: &[SignedDocument],
         sealed: &[SealedShare],
-    ) -> Result<SignedDocument, SiteError> {
+    ) -> Result<Revealed, SiteError> {
         let (survivors, digest) = survivors;
-        self.check_agreements(survivors, digest, agreements)?;
+        let agreed = self.check_agreements(survivors, digest, agreements)?;
         let mut reveal = Reveal {
             round_id: survivors.round_id.clone(),
             participant_id: self.participant_id.clone(),
@@ -69,6 +77,22 @@ impl Member<'_> {
             shares: BTreeMap::new(),
             unopened: BTreeSet::new(),
         };
+        for (dealer, share) in self.open_shares(survivors, sealed)? {
+            match share {
+                Some(share) => drop(reveal.shares.insert(dealer.clone(), share)),
+                None => drop(reveal.unopened.insert(dealer.clone())),
+            }
+        }
+        Ok(Revealed { said: self.identity.sign(&reveal)?, agreed })
+    }
+
+    /// The share of each dealer among the survivors' and the dropped that is this site's; `None` where what was handed out
+    /// does not open.
+    fn open_shares<'a>(
+        &self,
+        survivors: &'a Survivors,
+        sealed: &[SealedShare],
+    ) -> Result<Vec<(&'a ParticipantId, Option<Element>)>, SiteError> {
         let circle = self.circle();
         let dealers = survivors.delivered.keys().chain(&survivors.dropped);
         let dealers: BTreeSet<_> =
@@ -78,42 +102,33 @@ impl Member<'_> {
         if expected != found {
             return Err(MaskingError::Count { what: "sealed shares", expected, found }.into());
         }
-        for dealer in dealers {
-            let Some(sealed) = sealed.get(dealer) else { return Err(MaskingError::NotInRoster(dealer.clone()).into()) };
+        let split = |dealer: &&ParticipantId| -> Result<_, SiteError> {
+            let sealed = sealed.get(*dealer).ok_or_else(|| MaskingError::NotInRoster((*dealer).clone()))?;
+            Ok(SealedDealing::split(sealed)?)
+        };
+        let sealed = dealers.iter().map(split).collect::<Result<Vec<_>, SiteError>>()?;
+        let pairs = self.agreement.agree_all(sealed.iter().map(|(key, _)| key));
+        let mut shares = Vec::with_capacity(dealers.len());
+        for ((dealer, (_, ciphertext)), pair) in dealers.into_iter().zip(&sealed).zip(pairs) {
             let delivered = survivors.delivered.contains_key(dealer);
             let dealt = if delivered { Dealt::SelfMask } else { Dealt::RoundKey };
-            match self.open_share(&survivors.round_id, dealt, dealer, sealed)? {
-                Some(share) => drop(reveal.shares.insert(dealer.clone(), share)),
-                None => drop(reveal.unopened.insert(dealer.clone())),
-            }
+            let info = sealed_share(&survivors.round_id, dealt, dealer, self.participant_id);
+            let share = open_share(&pair.seed(&info), ciphertext).ok();
+            shares.push((dealer, share.map(|share| Element::from(*share.to_bytes()))));
         }
-        Ok(self.identity.sign(&reveal)?)
+        Ok(shares)
     }
 
-    /// The share that `dealer` sealed for this site; `None` where what was handed out does not open.
-    fn open_share(
-        &self,
-        round_id: &RoundId,
-        dealt: Dealt,
-        dealer: &ParticipantId,
-        sealed: &[u8; SEALED_SHARE_BYTES],
-    ) -> Result<Option<Element>, SiteError> {
-        let (key, ciphertext) = SealedDealing::split(sealed)?;
-        let info = sealed_share(round_id, dealt, dealer, self.participant_id);
-        let opened = open_share(&self.agreement.pair_seed(&key, &info), &ciphertext);
-        Ok(opened.ok().map(|share| Element::from(*share.to_bytes())))
-    }
-
-    /// Whether more than two thirds of the cohort signed this set, each once.
+    /// The survivors who signed this set, more than two thirds of the cohort.
     fn check_agreements(
         &self,
         survivors: &Survivors,
         digest: Digest,
         agreements: &[SignedDocument],
-    ) -> Result<(), SiteError> {
+    ) -> Result<BTreeSet<ParticipantId>, SiteError> {
         let mut agreed = BTreeSet::new();
         for document in agreements {
-            let claimed: Agreement = shared::canonical::decode(document.body.as_bytes())?;
+            let claimed: Agreement = canonical::decode(document.body.as_bytes())?;
             let agreement: Agreement = self.open(&claimed.participant_id, document)?;
             Self::same_round("agreement's round", &survivors.round_id, &agreement.round_id)?;
             same("agreement's survivors", digest, agreement.survivors)?;
@@ -125,13 +140,15 @@ impl Member<'_> {
         if found < needed {
             return Err(MaskingError::TooFew { what: "agreements", needed, found }.into());
         }
-        Ok(())
+        Ok(agreed)
     }
 
-    /// What each survivor's header says of the secret of its own mask.
+    /// The survivors' headers. Who `agreed` signed the digest of its own among the survivors, having checked that it is its
+    /// own: that is its word on the header, whose signature need not be checked as well.
     pub(super) fn open_headers(
         &self,
         survivors: &Survivors,
+        agreed: &BTreeSet<ParticipantId>,
         headers: &[SignedDocument],
     ) -> Result<BTreeMap<ParticipantId, UpdateHeader>, SiteError> {
         let (expected, found) = (survivors.delivered.len(), headers.len());
@@ -140,7 +157,10 @@ impl Member<'_> {
         }
         let open = |((id, digest), document): ((&ParticipantId, &Digest), &SignedDocument)| {
             same("header", *digest, document_digest(document))?;
-            Ok((id.clone(), self.open(id, document)?))
+            let is_vouched = agreed.contains(id);
+            let header =
+                if is_vouched { canonical::decode(document.body.as_bytes())? } else { self.open(id, document)? };
+            Ok((id.clone(), header))
         };
         survivors.delivered.iter().zip(headers).map(open).collect()
     }

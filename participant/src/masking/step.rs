@@ -136,8 +136,9 @@ impl Member<'_> {
         }
         let agreed = known.agreed.ok_or(MaskingError::SecretsGone)?;
         let survivors: Survivors = shared::canonical::decode(agreed.survivors.body.as_bytes())?;
-        let reveal = self.reveal((&survivors, document_digest(&agreed.survivors)), agreements, sealed)?;
-        kept.keep_revealed(round_id, reveal.clone())?;
-        Ok(reveal)
+        let revealed = self.reveal((&survivors, document_digest(&agreed.survivors)), agreements, sealed)?;
+        let said = revealed.said.clone();
+        kept.keep_revealed(round_id, revealed)?;
+        Ok(said)
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use shared::masking::{Element, MaskedSum, MaskingPlan, Reveal, Survivors};
+use shared::update::UpdateHeader;
 use shared::{Explain, ParamVector};
 use shared_crypto::masking::{SealedDealing, blinding_from_sums};
 use shared_crypto::{bulk_digest, digest, document_digest};
@@ -57,7 +58,9 @@ fn the_sum_comes_out_whoever_dropped_and_every_site_can_check_it() {
         let documents: Vec<SignedDocument> =
             [word.unwrap(), survivors_document.clone()].into_iter().chain(headers).collect();
         let (member, plan) = (stage.member("a"), stage.plan_said());
-        let announced = member.check_announced(&plan, document_digest(&survivors_document), &documents).unwrap();
+        let announced = member
+            .check_announced(&plan, (document_digest(&survivors_document), &BTreeSet::new()), &documents)
+            .unwrap();
         let start = ParamVector::zeros(stage.task.model.param_count());
         let candidate = ParamVector::new(mean.iter().map(|value| to_f32(*value)).collect()).unwrap();
         let candidate = bulk_digest(&candidate.to_le_bytes());
@@ -99,10 +102,35 @@ fn a_sum_that_was_changed_after_it_was_committed_to_is_refused_even_when_it_is_s
     let headers = SITES.iter().map(|name| stage.header(name).clone());
     let documents: Vec<SignedDocument> = [word, survivors_document.clone()].into_iter().chain(headers).collect();
     let (member, plan) = (stage.member("a"), stage.plan_said());
-    let announced = member.check_announced(&plan, document_digest(&survivors_document), &documents).unwrap();
+    let announced =
+        member.check_announced(&plan, (document_digest(&survivors_document), &BTreeSet::new()), &documents).unwrap();
     let start = ParamVector::zeros(stage.task.model.param_count());
     let changed = member.check_sum(&announced, &Sum { words: &sum, checkpoint: &start, candidate: checkpoint() });
     assert_eq!(code(changed), "masking-other-sum");
+}
+
+#[test]
+fn a_header_counts_by_its_own_signature_or_by_its_sites_on_the_survivors() {
+    let mut stage = Stage::new();
+    stage.deliver(&SITES);
+    let survivors = stage.coordinator.sign(&stage.survivors()).unwrap();
+    let agreed = document_digest(&survivors);
+    let word = MaskedSum { round_id: round(1), survivors: agreed, sum: digest(b"a sum"), blindings: Vec::new() };
+    let mut documents = vec![stage.coordinator.sign(&word).unwrap(), survivors];
+    documents.extend(SITES.iter().map(|name| stage.header(name).clone()));
+    let check = |by: &[&str], documents: &[SignedDocument]| {
+        let by = by.iter().copied().map(site).collect();
+        stage.member("a").check_announced(&stage.plan_said(), (agreed, &by), documents).map(drop)
+    };
+    assert!(check(&[], &documents).is_ok());
+    // The same header under another's signature, then another header under the right one.
+    let header: UpdateHeader = shared::canonical::decode(documents[6].body.as_bytes()).unwrap();
+    documents[6] = SigningKey::generate().unwrap().sign(&header).unwrap();
+    assert_eq!(code(check(&["a", "b", "c", "d"], &documents)), "crypto-wrong-signer");
+    assert!(check(&["a", "b", "c", "d", "e"], &documents).is_ok());
+    let other = UpdateHeader { local_steps: 2, ..header };
+    documents[6] = stage.sites[&site("e")].identity.sign(&other).unwrap();
+    assert_eq!(code(check(&SITES, &documents)), "masking-differs");
 }
 
 #[test]
@@ -238,8 +266,9 @@ fn of_each_site_one_kind_of_secret_is_revealed_and_what_does_not_open_is_named()
     // The share of the wrong secret does not open: it was sealed for another purpose. Nothing that would open it is shown.
     let own = SealedDealing::parse(&stage.sites[&site("b")].offer.dealing, 5, 4).unwrap();
     sealed[1].sealed = own.sealed(1).unwrap();
-    let signed = stage.member("a").reveal((&survivors, digest), &agreements, &sealed).unwrap();
-    let reveal: Reveal = stage.sites[&site("a")].identity.public().open(&signed).unwrap();
+    let revealed = stage.member("a").reveal((&survivors, digest), &agreements, &sealed).unwrap();
+    assert_eq!(revealed.agreed, SITES[..4].iter().copied().map(site).collect());
+    let reveal: Reveal = stage.sites[&site("a")].identity.public().open(&revealed.said).unwrap();
     assert_eq!(reveal.unopened.iter().collect::<Vec<_>>(), [&site("b")]);
     assert!(!reveal.shares.contains_key(&site("b")));
 }

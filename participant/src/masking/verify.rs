@@ -1,5 +1,7 @@
 //! Checking what a masked round's updates add up to: against every survivor's commitment, and against the candidate.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::aggregate::{AggregateError, Inputs, Outputs, RoundStep};
 use shared::document::SignedDocument;
 use shared::masking::{MaskedSum, MaskingPlan, Survivors};
@@ -7,7 +9,6 @@ use shared::round::AcceptedUpdate;
 use shared::{Digest, ParamVector, ParticipantId};
 use shared_crypto::masking::{Commitment, CommitmentKey, SecretScalar};
 use shared_crypto::{BulkWriter, bulk_digest, document_digest};
-use std::collections::BTreeMap;
 
 use super::{MaskingError, Member, same};
 use crate::error::SiteError;
@@ -32,22 +33,23 @@ pub struct Sum<'a> {
 
 impl Member<'_> {
     /// Checks what the coordinator says of a round's sum. `agreed` is the digest of the survivors that this site agreed
-    /// to; `documents` are the word, the survivors and their headers.
+    /// to, and who it knows to have agreed to them as well; `documents` are the word, the survivors and their headers.
     pub fn check_announced(
         &self,
         plan: &MaskingPlan,
-        agreed: Digest,
+        agreed: (Digest, &BTreeSet<ParticipantId>),
         documents: &[SignedDocument],
     ) -> Result<Announced, SiteError> {
         let Some(([word, survivors], headers)) = documents.split_first_chunk::<2>() else {
             return Err(MaskingError::Count { what: "documents", expected: 2, found: documents.len() }.into());
         };
+        let (agreed, by) = agreed;
         let said: MaskedSum = self.coordinator.open(word)?;
         Self::same_round("sum's round", &plan.round_id, &said.round_id)?;
         same("sum's survivors", agreed, said.survivors)?;
         same("survivors", agreed, document_digest(survivors))?;
         let survivors: Survivors = self.coordinator.open(survivors)?;
-        let headers = self.open_headers(&survivors, headers)?;
+        let headers = self.open_headers(&survivors, by, headers)?;
         let commitment = |(id, header): (&ParticipantId, &shared::update::UpdateHeader)| {
             let masked = header.masked.as_ref().ok_or(MaskingError::NotMasked)?;
             same("header's plan", survivors.plan, masked.plan)?;

@@ -167,8 +167,10 @@ impl<'a> Masked<'a> {
         let wanted = round_id.clone();
         let announced = self
             .checked(round_id, &documents, move |member, kept, documents| {
-                let known = kept.joined(&wanted)?.agreed.ok_or(MaskingError::SecretsGone)?;
-                member.check_announced(&known.plan, document_digest(&known.survivors), documents)
+                let known = kept.joined(&wanted)?;
+                let agreed = known.agreed.ok_or(MaskingError::SecretsGone)?;
+                let survivors = document_digest(&agreed.survivors);
+                member.check_announced(&agreed.plan, (survivors, &known.agreed_by), documents)
             })
             .await?;
         let len = self.admitted.task.update_len().saturating_mul(4);

@@ -336,8 +336,9 @@ impl Federation {
         let documents = self.documents(name, MaskingStage::Sum)?;
         let one = &self.sites[&site(name)];
         let (member, kept) = (one.member(&self.task, self.task_digest), one.kept.joined(&view.round_id).unwrap());
-        let agreed = kept.agreed.unwrap();
-        let announced = member.check_announced(&agreed.plan, document_digest(&agreed.survivors), &documents).unwrap();
+        let (agreed, by) = (kept.agreed.unwrap(), kept.agreed_by);
+        let survivors = document_digest(&agreed.survivors);
+        let announced = member.check_announced(&agreed.plan, (survivors, &by), &documents).unwrap();
         let words = self.core.params(announced.said.sum)?;
         let checkpoint = ParamVector::from_le_bytes(&self.core.params(view.checkpoint)?, PARAMS).unwrap();
         member.check_sum(&announced, &Sum { words: &words, checkpoint: &checkpoint, candidate }).unwrap();

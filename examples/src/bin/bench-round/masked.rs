@@ -1,6 +1,8 @@
 //! What a participant does and remembers in a masked round: the production steps of `participant::masking`, over memory in
 //! place of a store.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use participant::masking::{Asked, MaskedUpdate, Member, Offer, Plan, Secrets, Sum};
 use rand_chacha::ChaCha12Rng;
@@ -8,7 +10,7 @@ use rand_chacha::rand_core::SeedableRng;
 use shared::document::SignedDocument;
 use shared::masking::Survivors;
 use shared::update::Join;
-use shared::{Digest, ParamVector, RoundId};
+use shared::{Digest, ParamVector, ParticipantId, RoundId};
 use shared_crypto::document_digest;
 use shared_wire::client::Client;
 use shared_wire::{Bytes, JoinRequest, MaskingStage, RoundView};
@@ -35,6 +37,8 @@ pub(crate) struct MaskedRound {
     masked: Option<(Vec<u8>, Secrets)>,
     header: Option<SignedDocument>,
     survivors: Option<(Survivors, Digest)>,
+    /// Who it knows to have agreed to them.
+    agreed_by: BTreeSet<ParticipantId>,
 }
 
 impl MaskedRound {
@@ -105,12 +109,18 @@ impl MaskedRound {
         Ok(client.agree(agreement).await?)
     }
 
-    pub(crate) async fn reveal(&self, member: &Member<'_>, client: &Client, view: &RoundView) -> anyhow::Result<()> {
+    pub(crate) async fn reveal(
+        &mut self,
+        member: &Member<'_>,
+        client: &Client,
+        view: &RoundView,
+    ) -> anyhow::Result<()> {
         let agreements = client.masking_documents(&view.round_id, MaskingStage::Agreements).await?;
         let sealed = client.sealed_shares(&view.round_id).await?;
         let (survivors, digest) = self.survivors.as_ref().context("it agreed")?;
-        let reveal = member.reveal((survivors, *digest), &agreements, &sealed)?;
-        Ok(client.reveal(reveal).await?)
+        let revealed = member.reveal((survivors, *digest), &agreements, &sealed)?;
+        self.agreed_by = revealed.agreed;
+        Ok(client.reveal(revealed.said).await?)
     }
 
     /// Checks the round's sum, as every site does before it evaluates.
@@ -124,7 +134,7 @@ impl MaskedRound {
         let documents = client.masking_documents(&view.round_id, MaskingStage::Sum).await?;
         let plan = self.plan.as_ref().context("it has a plan")?;
         let (_, agreed) = self.survivors.as_ref().context("it agreed")?;
-        let announced = member.check_announced(&plan.said, *agreed, &documents)?;
+        let announced = member.check_announced(&plan.said, (*agreed, &self.agreed_by), &documents)?;
         let mut words = Vec::new();
         client.fetch(announced.said.sum, member.task.update_len().saturating_mul(4), &mut words).await?;
         let candidate = view.candidate.context("an aggregated round has a candidate")?;

@@ -184,7 +184,7 @@ impl AtWork {
             }
             Phase::Unmasking if self.masked.has_delivered() => {
                 let member = member(&self.participant, &self.task, &self.document);
-                self.masked.reveal(&member, self.client(), view).await?;
+                self.masked.reveal(&member, &self.participant.client, view).await?;
             }
             Phase::Aggregated => self.evaluate(view).await?,
             _ => {}

@@ -204,6 +204,8 @@ fn a_site_that_restarts_after_each_step_of_a_masked_round_says_the_very_same_aga
     assert_eq!(rest.lone(&lone).reveal_once(&lone.site.masked, &round(1), &[], &[]).unwrap(), reveal);
     let said: Reveal = lone.site.identity.public().open(&reveal).unwrap();
     assert_eq!((said.shares.len(), said.unopened.len()), (5, 0));
+    let agreed_by = lone.site.masked.joined(&round(1)).unwrap().agreed_by;
+    assert_eq!(agreed_by, OTHERS.iter().copied().map(site).collect());
 
     // Other survivors of the same round, properly signed: one agreement was given, and there is no second one.
     let other = rest.survivors(&plan[0], &own, &["e"]);

@@ -175,8 +175,8 @@ impl Stage {
 
     pub(super) fn reveal(&self, name: &str, survivors: &Survivors, agreed: &[&str]) -> Result<Reveal, SiteError> {
         let (digest, agreements) = self.agreements(survivors, agreed);
-        let signed = self.member(name).reveal((survivors, digest), &agreements, &self.sealed(name, survivors))?;
-        Ok(self.sites[&site(name)].identity.public().open(&signed)?)
+        let revealed = self.member(name).reveal((survivors, digest), &agreements, &self.sealed(name, survivors))?;
+        Ok(self.sites[&site(name)].identity.public().open(&revealed.said)?)
     }
 
     /// The sum of the delivered updates' words, unmasked as the coordinator does it.
