@@ -1,4 +1,10 @@
 //! Ed25519 (RFC 8032): who says what. A signature covers one kind of document, its canonical bytes, and nothing else.
+//!
+//! Signatures are checked one by one, also where a hundred come together. ring compares the encoding of [s]B - [k]A with R
+//! and so takes no signature whose A or R has a part of small order; an equation for a batch, summed with random weights,
+//! takes such ones by chance, or always where it multiplies by the cofactor (Chalkias, Garillot and Nikolaenko 2020,
+//! "Taming the many EdDSAs"). Sites would disagree on what was signed, and a signer could later deny it. To find such parts
+//! costs each signature nearly as much as the batch would spare.
 
 use std::fmt;
 use std::path::Path;

@@ -12,7 +12,7 @@ use curve25519_dalek::traits::VartimeMultiscalarMul;
 
 /// Points that one multiplication takes: enough to make its buckets worth while, few enough for the cache.
 const BATCH: usize = 8192;
-/// How wide a digit may be: 2^13 buckets are a megabyte.
+/// How wide a digit may be: 2^13 buckets are 1.3 MB.
 const DIGIT_BITS: std::ops::RangeInclusive<u32> = 2..=14;
 
 /// The sum of the points, each times its scalar.
