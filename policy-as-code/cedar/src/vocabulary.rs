@@ -142,8 +142,17 @@ impl Vocabulary {
     }
 }
 
-pub(crate) fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+/// What an error says, and what each of its causes adds to that.
+pub(crate) fn text(error: impl std::error::Error) -> String {
+    let (mut said, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !said.contains(&more) {
+            said = format!("{said}: {more}");
+        }
+        cause = error.source();
+    }
+    said
 }
 
 /// One request of each kind: every action, asked by a release and by a responder.

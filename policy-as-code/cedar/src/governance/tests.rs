@@ -153,3 +153,27 @@ fn a_token_may_do_what_its_role_and_its_name_permit_and_nothing_that_no_schema_k
     let unknown = asked("ann", "viewer", "GET /api/v1/secrets");
     assert!(!unknown.allowed && unknown.errors.len() == 1, "{unknown:?}");
 }
+
+#[test]
+fn entities_in_a_circle_are_refused_by_name() {
+    let role = |id: &str, parent: &str| {
+        serde_json::json!({
+            "uid": { "type": "Ringfence::Role", "id": id }, "attrs": {},
+            "parents": [{ "type": "Ringfence::Role", "id": parent }]
+        })
+    };
+    let text = serde_json::json!([{
+        "name": "round and round",
+        "request": {
+            "principal": "Ringfence::Caller::\"ada\"", "action": "Ringfence::Action::\"promote\"",
+            "resource": "Ringfence::Release::\"guard-7\"", "context": {}
+        },
+        "entities": [role("auditor", "viewer"), role("viewer", "auditor")],
+        "decision": "deny", "reason": [], "num_errors": 0
+    }]);
+    let file = Source { path: "tests/governance/circle.json".to_owned(), text: text.to_string() };
+    let error = policies("@id(\"a\") permit(principal, action, resource);").run_tests(&file).unwrap_err().to_string();
+    for part in ["`tests/governance/circle.json`", "test `round and round`", "cycle", "Ringfence::Role::"] {
+        assert!(error.contains(part), "{part} is missing from: {error}");
+    }
+}
