@@ -6,15 +6,6 @@ use std::process::Command;
 
 use crate::process::{binary, say};
 
-const HOT_FIX: &str = r#"@id("hotfix.ransomware")
-permit (
-  principal is Ringfence::Release,
-  action in Ringfence::Action::"contain",
-  resource
-)
-when { context.tier == Ringfence::Tier::"automated" && context.score_bp >= 9900 };
-"#;
-
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-as-code")
 }
@@ -57,7 +48,7 @@ impl Checkout {
     fn reviewed(&self, branch: &str, path: &str, change: impl FnOnce(String) -> String) -> (bool, String) {
         self.git(&["checkout", "--quiet", "-b", branch, "main"]);
         let file = self.0.path().join(path);
-        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap_or_default())).unwrap();
+        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
         self.commit(branch);
         let programs = binary("ringfence-policy").parent().unwrap().display().to_string();
         let programs = format!("{programs}:{}", std::env::var("PATH").unwrap());
@@ -80,9 +71,11 @@ fn the_workflow_stops_a_bad_pull_request_and_lets_a_harmless_one_pass() {
     }
     let checkout = Checkout::new();
     let guards = "policies/30-guardrails.cedar";
-    let (passes, comment) = checkout.reviewed("hot-fix", "policies/90-hotfix.cedar", |_| HOT_FIX.to_owned());
-    assert!(!passes && comment.starts_with("## ❌ Do not merge: `main` → `hot-fix`"), "{comment}");
-    assert!(comment.contains("permitted by `hotfix.ransomware`, `policies/90-hotfix.cedar` line 1"), "{comment}");
+    let wide = |text: String| text.replace("context.blast_radius > 20", "context.blast_radius > 200");
+    let (passes, comment) = checkout.reviewed("wider", guards, wide);
+    assert!(!passes && comment.starts_with("## ❌ Do not merge: `main` → `wider`"), "{comment}");
+    assert!(comment.contains("- ❌ `never.blast-radius` is not proven"), "{comment}");
+    assert!(comment.contains("let pass by `guard.blast-radius`, `policies/30-guardrails.cedar` line "), "{comment}");
 
     let form = |text: String| text.replace("context.healthy_peers < 2", "!(context.healthy_peers >= 2)");
     let (passes, comment) = checkout.reviewed("refactor", guards, form);
