@@ -23,6 +23,9 @@ use super::multiscalar::{Signed, product, signed_product, small_product};
 use super::packing::{pack, pack_wide};
 use crate::{CryptoError, random_bytes};
 
+/// Bits of a row's weight where rows are checked as one: at most 2^6 rows of values below 2^31, each times its weight, add
+/// up to less than 2^127.
+const WEIGHT_BITS: u32 = 88;
 const GENERATOR_DOMAIN: &[u8] = b"ringfence commitment generator v1\0";
 
 /// The generators for vectors of one length and layout, 160 bytes each. They come out of a hash, so that nobody knows a
@@ -100,7 +103,7 @@ impl CommitmentKey {
     /// Checks that the sites' `commitments`, a list of rows from each, add up to the commitments to `sum` under
     /// `blinding_sums`.
     ///
-    /// All rows are checked as one, each times a weight that is drawn here: wrong ones pass with a chance of 2^-64, and
+    /// All rows are checked as one, each times a weight that is drawn here: wrong ones pass with a chance of 2^-88, and
     /// whoever made them cannot try, because nobody knows the weights before.
     pub fn verify_sum(
         &self,
@@ -116,8 +119,8 @@ impl CommitmentKey {
             self.check(self.dimensions, rows.len())?;
             found.iter_mut().zip(rows).for_each(|(sum, commitment)| *sum += commitment.0.point());
         }
-        let weights = found.iter().map(|_| Ok(u64::from_le_bytes(*random_bytes()?)));
-        let weights: Vec<u64> = weights.collect::<Result<_, CryptoError>>()?;
+        let weights = found.iter().map(|_| Ok(u128::from_le_bytes(*random_bytes()?) >> (u128::BITS - WEIGHT_BITS)));
+        let weights: Vec<u128> = weights.collect::<Result<_, CryptoError>>()?;
         let row = self.weighted_rows(sum, &weights);
         let weights: Vec<Scalar> = weights.into_iter().map(Scalar::from).collect();
         let blinding = weights.iter().zip(blinding_sums).map(|(weight, blinding)| weight * blinding.0).sum();
@@ -126,11 +129,11 @@ impl CommitmentKey {
     }
 
     /// What the rows of `values` commit to but for their blindings, each times its weight.
-    fn weighted_rows(&self, values: &[i32], weights: &[u64]) -> RistrettoPoint {
+    fn weighted_rows(&self, values: &[i32], weights: &[u128]) -> RistrettoPoint {
         let mut columns = vec![0_i128; self.width()];
         for (row, weight) in self.rows_of(values).zip(weights) {
-            // Far from a wrap: a product is below 2^95.
-            columns.iter_mut().zip(row).for_each(|(sum, value)| *sum += i128::from(*weight) * i128::from(*value));
+            let weight = weight.cast_signed();
+            columns.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * i128::from(*value));
         }
         if self.layout == Layout::Provable {
             let signed: Vec<Signed> = columns.into_iter().map(Signed::from).collect();
