@@ -1,5 +1,5 @@
-//! How much CPU time the exact sum takes, as `/metrics` tells it. What robust rules take is not told: their threads are
-//! their own, and only the calling thread's time is known here.
+//! How much CPU time the exact sum takes, as `/metrics` tells it, and unmasking it. What robust rules take is not told:
+//! their threads are their own, and only the calling thread's time is known here.
 
 use shared_ops::clock::thread_cpu;
 

@@ -23,7 +23,7 @@ use super::MaskingError;
 use super::reconstruct::{Secrets, secrets};
 use super::words::{document, survivors_digest, word};
 use crate::Error;
-use crate::aggregate::UpdateFile;
+use crate::aggregate::{UpdateFile, counted};
 use crate::blob::{Params, ParamsWriter};
 use crate::context::Context;
 use crate::durable::{Evidence, MaskingWord};
@@ -176,7 +176,9 @@ pub(super) fn sum(
     thread::scope(|scope| {
         let parts = words.chunks_mut(share).enumerate();
         let work: Vec<_> = parts
-            .map(|(part, words)| scope.spawn(move || sum_part(files, masks, part.saturating_mul(share), words)))
+            .map(|(part, words)| {
+                scope.spawn(move || counted(|| sum_part(files, masks, part.saturating_mul(share), words)))
+            })
             .collect();
         work.into_iter().try_for_each(|part| part.join().map_err(|_| MaskingError::Interrupted)?)
     })?;
