@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::ModelError;
 use crate::number::{count, nearest_f32};
 use crate::pass::Trace;
-use crate::tensor::values;
+use crate::tensor::{read, values};
 
 /// Squares are summed in f32 over runs of this length, and in f64 over the runs.
 const RUN: usize = 256;
@@ -52,10 +52,10 @@ pub(crate) fn example_norms(traces: &[Trace], examples: usize) -> Result<Vec<f64
 
 /// Adds the squared norm of each row to its sum.
 pub(crate) fn add_row_squares<const D: usize>(rows: Tensor<D>, sums: &mut [f64]) -> Result<(), ModelError> {
-    let rows = values(rows)?;
-    let width = rows.len() / sums.len().max(1);
-    sums.iter_mut().zip(rows.chunks(width.max(1))).for_each(|(sum, row)| *sum += sum_of_squares(row));
-    Ok(())
+    read(rows, |rows| {
+        let width = rows.len() / sums.len().max(1);
+        sums.iter_mut().zip(rows.chunks(width.max(1))).for_each(|(sum, row)| *sum += sum_of_squares(row));
+    })
 }
 
 /// For affine layers over single rows: `(‖inputs‖² + 1) · ‖slopes‖²` (Goodfellow 2015, "Efficient Per-Example Gradient

@@ -22,7 +22,13 @@ pub(crate) fn take_gradient(leaf: &Tensor<2>, gradients: &mut Gradients) -> Tens
     leaf.grad_remove(gradients).unwrap_or_else(|| leaf.clone().inner().zeros_like())
 }
 
+/// What `of` makes of a tensor's numbers, row after row.
+pub(crate) fn read<const D: usize, T>(tensor: Tensor<D>, of: impl FnOnce(&[f32]) -> T) -> Result<T, ModelError> {
+    let data = tensor.try_into_data().map_err(|error| ModelError::Engine(error.to_string()))?;
+    data.as_slice().map(of).map_err(|error| ModelError::Engine(error.to_string()))
+}
+
 /// A tensor as a row-major vector.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
-    tensor.try_into_vec_as().map_err(|error| ModelError::Engine(error.to_string()))
+    read(tensor, <[f32]>::to_vec)
 }

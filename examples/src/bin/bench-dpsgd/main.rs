@@ -11,9 +11,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use examples::output;
+use mimalloc::MiMalloc;
 use shared_ops::cli::{self, Format};
 
 use report::Report;
+
+/// The participant's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures private training steps against ordinary ones and prints medians.
 ///
