@@ -19,6 +19,8 @@ pub struct Round {
     pub aggregation_cpu_s: f64,
     /// The coordinator's largest resident set in this round, in bytes.
     pub coordinator_peak_bytes: u64,
+    /// CPU seconds of one participant, user and kernel: the mean of all, which share a process.
+    pub participant_cpu_s: f64,
 }
 
 /// A measurement of whole rounds.
@@ -42,6 +44,7 @@ impl Rounds {
             coordinator_cpu_s: median(rest.iter().map(|round| round.coordinator_cpu_s))?,
             aggregation_cpu_s: median(rest.iter().map(|round| round.aggregation_cpu_s))?,
             coordinator_peak_bytes: rest.iter().map(|round| round.coordinator_peak_bytes).max()?,
+            participant_cpu_s: median(rest.iter().map(|round| round.participant_cpu_s))?,
         })
     }
 }
@@ -49,15 +52,19 @@ impl Rounds {
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = megabytes(self.coordinator_peak_bytes);
-        let Self { round_s, coordinator_cpu_s, aggregation_cpu_s, .. } = self;
-        write!(f, "{round_s:>9.3} {coordinator_cpu_s:>17.3} {aggregation_cpu_s:>17.3} {megabytes:>18.1}")
+        let Self { round_s, coordinator_cpu_s, aggregation_cpu_s, participant_cpu_s, .. } = self;
+        write!(f, "{round_s:>9.3} {coordinator_cpu_s:>18.3} {aggregation_cpu_s:>18.3} {megabytes:>19.1}")?;
+        write!(f, "{participant_cpu_s:>23.3}")
     }
 }
 
 impl fmt::Display for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} participants × {} parameters", self.participants, self.dim)?;
-        writeln!(f, "round     seconds  coordinator CPU s  aggregation CPU s  coordinator MB max")?;
+        writeln!(
+            f,
+            "round     seconds  coordinator CPU s  aggregation CPU s  coordinator MB max  one participant CPU s"
+        )?;
         for (number, round) in (1_u32..).zip(&self.rounds) {
             writeln!(f, "{number:<7} {round}")?;
         }
@@ -120,6 +127,7 @@ mod tests {
             coordinator_cpu_s: round_s,
             aggregation_cpu_s: round_s / 2.0,
             coordinator_peak_bytes,
+            participant_cpu_s: round_s / 3.0,
         };
         let median = |rounds: Vec<Round>| {
             let median = Rounds { participants: 2, dim: 2, rounds }.median().unwrap();

@@ -25,7 +25,7 @@ use shared_ops::telemetry::{self, LogFormat};
 /// The round in which participants leave: the first one also fetches the first checkpoint.
 pub(crate) const DROP_ROUND: u32 = 2;
 
-/// Measures rounds of N participants with models of D parameters: seconds, and the coordinator's CPU time and memory.
+/// Measures rounds of N participants with models of D parameters: seconds, the coordinator's CPU time and memory, and a participant's CPU time.
 ///
 /// Each participant joins, sends an update of D parameters, fetches and checks the candidate, and evaluates it, in every
 /// round. The first round also fetches the first checkpoint; the summary leaves it out.

@@ -14,22 +14,41 @@ const AGGREGATION: &str = "ringfence_aggregation_cpu_seconds_sum ";
 
 /// Measures round after round.
 pub(crate) struct Meter {
-    usage: Usage,
+    coordinator: Usage,
     counted: Counted,
+    /// This process, in which all participants are, and how many they are.
+    participants: (Usage, u32),
     heard: mpsc::UnboundedReceiver<News>,
-    since: Instant,
-    cpu_seconds: f64,
-    aggregation_seconds: f64,
+    before: Reading,
+}
+
+/// What was used and counted up to a moment.
+struct Reading {
+    at: Instant,
+    coordinator_cpu_s: f64,
+    aggregation_cpu_s: f64,
+    participants_cpu_s: f64,
 }
 
 impl Meter {
-    /// Begins to measure the coordinator's `process`, which tells at the URL `metrics` what it has counted.
-    pub(crate) fn start(process: u32, metrics: &str, heard: mpsc::UnboundedReceiver<News>) -> anyhow::Result<Self> {
-        let usage = Usage::of(process);
-        let cpu_seconds = usage.cpu_seconds()?;
-        usage.forget_peak()?;
+    /// Begins to measure `participants` in this process and the coordinator in its own, `process`, which tells at the URL
+    /// `metrics` what it has counted.
+    pub(crate) fn start(
+        process: u32,
+        metrics: &str,
+        participants: u32,
+        heard: mpsc::UnboundedReceiver<News>,
+    ) -> anyhow::Result<Self> {
+        let (coordinator, sites) = (Usage::of(process), Usage::of(std::process::id()));
+        let before = Reading {
+            at: now(),
+            coordinator_cpu_s: coordinator.cpu_seconds()?,
+            aggregation_cpu_s: 0.0,
+            participants_cpu_s: sites.cpu_seconds()?,
+        };
+        coordinator.forget_peak()?;
         let counted = Counted { http: reqwest::Client::new(), url: metrics.to_owned() };
-        Ok(Self { usage, counted, heard, since: now(), cpu_seconds, aggregation_seconds: 0.0 })
+        Ok(Self { coordinator, counted, participants: (sites, participants), heard, before })
     }
 
     /// Measures `count` rounds.
@@ -44,21 +63,31 @@ impl Meter {
     /// Waits until the first participant has heard that round `number` is committed.
     async fn round(&mut self, number: u32) -> anyhow::Result<Round> {
         self.until_done(number).await?;
-        let (at, cpu_seconds) = (now(), self.usage.cpu_seconds()?);
-        let coordinator_peak_bytes = self.usage.peak_bytes()?;
-        self.usage.forget_peak()?;
-        let aggregation_seconds = self.counted.aggregation_seconds().await?;
+        let now = self.reading().await?;
+        let coordinator_peak_bytes = self.coordinator.peak_bytes()?;
+        self.coordinator.forget_peak()?;
+        let before = std::mem::replace(&mut self.before, now);
+        let (now, (_, participants)) = (&self.before, &self.participants);
         let round = Round {
-            round_s: at.duration_since(self.since).as_secs_f64(),
-            coordinator_cpu_s: cpu_seconds - self.cpu_seconds,
-            aggregation_cpu_s: aggregation_seconds - self.aggregation_seconds,
+            round_s: now.at.duration_since(before.at).as_secs_f64(),
+            coordinator_cpu_s: now.coordinator_cpu_s - before.coordinator_cpu_s,
+            aggregation_cpu_s: now.aggregation_cpu_s - before.aggregation_cpu_s,
             coordinator_peak_bytes,
+            participant_cpu_s: (now.participants_cpu_s - before.participants_cpu_s) / f64::from(*participants),
         };
         if round.round_s <= 0.0 {
             bail!("two rounds were heard of at once");
         }
-        (self.since, self.cpu_seconds, self.aggregation_seconds) = (at, cpu_seconds, aggregation_seconds);
         Ok(round)
+    }
+
+    async fn reading(&self) -> anyhow::Result<Reading> {
+        Ok(Reading {
+            at: now(),
+            coordinator_cpu_s: self.coordinator.cpu_seconds()?,
+            participants_cpu_s: self.participants.0.cpu_seconds()?,
+            aggregation_cpu_s: self.counted.aggregation_seconds().await?,
+        })
     }
 
     async fn until_done(&mut self, number: u32) -> anyhow::Result<()> {

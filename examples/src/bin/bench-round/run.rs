@@ -37,7 +37,7 @@ async fn rounds(args: &Args, folder: &Path) -> anyhow::Result<Rounds> {
     let door: Door = coordinator.answer().await?;
     let participants = enrol_all(args, &door).await?;
     let (news, heard) = mpsc::unbounded_channel();
-    let mut meter = Meter::start(coordinator.id()?, &door.metrics, heard)?;
+    let mut meter = Meter::start(coordinator.id()?, &door.metrics, args.participants, heard)?;
     coordinator.tell("begin").await?;
     coordinator.says("begun").await?;
     let mut at_work = JoinSet::new();

@@ -72,8 +72,13 @@ mod tests {
 
     #[test]
     fn every_goal_is_about_a_figure_that_its_work_gives() {
-        let round =
-            Round { round_s: 1.0, coordinator_cpu_s: 1.0, aggregation_cpu_s: 0.5, coordinator_peak_bytes: 2_000_000 };
+        let round = Round {
+            round_s: 1.0,
+            coordinator_cpu_s: 1.0,
+            aggregation_cpu_s: 0.5,
+            coordinator_peak_bytes: 2_000_000,
+            participant_cpu_s: 0.1,
+        };
         let whole = of_rounds(&Rounds { participants: 2, dim: 2, rounds: vec![round] }).unwrap();
         for row in ROWS {
             let given: Vec<Figure> = match row.work_load {
