@@ -370,6 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_values_in_the_most_rows_do_not_wrap() {
+        let largest = Layout::Provable.largest().cast_signed();
+        let (key, site, commitments) = committed(Layout::Provable, vec![-largest; 1 << 16]);
+        assert_eq!(key.rows(), 64);
+        key.verify_sum(&[commitments], &site.values, &site.blindings).unwrap();
+        let weights = [u128::MAX >> (u128::BITS - WEIGHT_BITS); 64];
+        let column = Scalar::from(weights[0]) * Scalar::from(64_u32) * scalar(-largest);
+        let all: RistrettoPoint = key.generators.iter().sum();
+        assert_eq!(key.weighted_rows(&site.values, &weights), all * column);
+    }
+
+    #[test]
     fn two_coordinates_cannot_be_exchanged() {
         let key = CommitmentKey::new(14, Layout::Packed32);
         let blinding = [SecretScalar::random().unwrap()];
